@@ -1,0 +1,1 @@
+"""autoal: which samples to label next."""

@@ -1,0 +1,94 @@
+"""The contract of a query strategy. A new strategy is one class with ``score`` or ``pick``, and one line in ``STRATEGIES``."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autoal import checks
+from autoal.types import Context, Query
+
+
+class Picks(NamedTuple):
+    """A strategy's answer before it is checked: indices into the full pool and what else there is to say."""
+
+    indices: np.ndarray  # [B] int64
+    scores: np.ndarray  # [B] float32
+    provenance: dict[str, np.ndarray] = {}  # noqa: RUF012  (a NamedTuple's default; never written to)
+    strategy_weights: dict[str, float] = {}  # noqa: RUF012
+    timings: dict[str, float] = {}  # noqa: RUF012
+
+
+class Strategy(ABC):
+    """Chooses which samples to label next. An object serves one run: it may remember its rounds.
+
+    Attributes:
+        name: What it is called on the command line and in results.
+        needs: The outputs it reads, of ``"logits"``, ``"embeddings"``, ``"mc_logits"``, and ``"labels"``.
+        reference: The paper it comes from.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+    reference: ClassVar[str] = ""
+
+    def query(self, context: Context, size: int) -> Query:
+        """The next ``size`` samples to label, best first.
+
+        Raises:
+            ValueError: If an output or the labels that the strategy needs are missing, or ``size`` is not in
+                [1, number of unlabeled samples].
+        """
+        start = time.perf_counter()
+        self.check_needs(context)
+        unlabeled = len(context.unlabeled)
+        size = checks.as_count(size, "size", low=1, high=max(unlabeled, 1), of="the unlabeled samples of the pool")
+        if not unlabeled:
+            raise ValueError("the pool has no unlabeled sample left: there is nothing to query")
+        picks = self.pick(context, size)
+        indices = np.asarray(picks.indices, dtype=np.int64)
+        scores = np.asarray(picks.scores, dtype=np.float32)
+        if indices.shape != (size,) or scores.shape != (size,):
+            raise RuntimeError(f"{self.label}.pick must give {size} indices and scores, gave {indices.shape}, {scores.shape}")
+        if len(np.unique(indices)) < size or not np.isin(indices, context.unlabeled, assume_unique=True).all():
+            raise RuntimeError(f"{self.label}.pick must give different unlabeled pool indices")
+        timings = {**picks.timings, "total": time.perf_counter() - start}
+        return Query(indices, scores, dict(picks.provenance), timings, dict(picks.strategy_weights))
+
+    @property
+    def label(self) -> str:
+        """The strategy's name, or its class's where a user's class has none."""
+        return getattr(self, "name", type(self).__name__)
+
+    def check_needs(self, context: Context) -> None:
+        """Raises ValueError naming the first output (or the labels) that is needed and missing."""
+        for need in self.needs:
+            if need == "labels":
+                if context.labels is None or not len(context.labels):
+                    raise ValueError(f"strategy {self.label!r} needs labels: give labeled=indices and labels=their classes")
+            elif not context.outputs.has(need):
+                raise ValueError(f"strategy {self.label!r} needs {need}: give autoal.Outputs({need}=...)")
+
+    @abstractmethod
+    def pick(self, context: Context, size: int) -> Picks:
+        """``size`` different unlabeled pool indices, best first, with their scores."""
+
+
+class ScoreStrategy(Strategy):
+    """A strategy that scores each sample by itself and takes the best; ties go to the lowest index."""
+
+    @abstractmethod
+    def score(self, context: Context) -> Tensor:
+        """[N] float, one score per sample of the full pool; higher = ask first."""
+
+    def pick(self, context: Context, size: int) -> Picks:
+        """The ``size`` unlabeled samples with the highest scores."""
+        unlabeled = context.unlabeled
+        scores = self.score(context).float().cpu()[torch.from_numpy(unlabeled)]
+        best = torch.argsort(scores, descending=True, stable=True)[:size].numpy()
+        return Picks(unlabeled[best], scores.numpy()[best])

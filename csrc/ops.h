@@ -1,0 +1,123 @@
+// THE CONTRACT of the native kernels. One declaration per op and backend; csrc/cpu and csrc/cuda
+// implement it, csrc/binding.cpp (and nothing else) exposes it, autoal/ops calls it.
+//
+// Common to all ops
+//   Shapes   N points, C classes, D embedding width, T Monte-Carlo samples, k picks.
+//   Inputs   float32, float16 or bfloat16, rows contiguous and one after the other; arithmetic in float32.
+//   Scores   higher = ask first. Ties, everywhere: the lowest index.
+//   Results  do not depend on the number of threads, nor (on data whose sums are exact in float32,
+//            such as small integers) on the backend.
+//   Memory   outputs and CUDA workspace belong to the caller. CUDA ops allocate nothing and never
+//            synchronise the host; they run on the given device and stream.
+//   Errors   arguments are checked by the caller (autoal/ops); ops throw only for faults of the machine.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+namespace autoal {
+
+enum class DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
+enum class Kind : int { kLogits = 0, kProbs = 1 };
+
+// [rows, cols], row-major, contiguous.
+struct Matrix {
+  const void* data;
+  int64_t rows, cols;
+  DType dtype;
+};
+
+// Monte-Carlo samples [T, N, C] in any memory layout; strides count elements.
+struct Samples {
+  const void* data;
+  int64_t t, n, c;
+  int64_t stride_t, stride_n, stride_c;
+  DType dtype;
+};
+
+// Each [N].
+struct UncertaintyScores {
+  float *entropy, *margin, *least_confidence;
+};
+struct MCUncertaintyScores {
+  float *bald, *entropy, *mean_std, *variation_ratio;
+};
+
+// The answer of a selection op. `picks` [k]: row numbers in pick order, all different.
+struct Selection {
+  int64_t* picks;  // [k]
+  float* radius;   // kcenter_greedy: [k], covering radius after each pick; else nullptr
+  int64_t* filled; // [1]: how many of the last picks only filled up because every remaining weight
+                   //      (distance) was 0; these go by lowest index
+};
+
+// Called between picks by the calling thread; throwing from it ends the op (Ctrl-C, progress).
+using Tick = std::function<void(int64_t picked)>;
+
+// Rows of D^2 weights that are summed together before a draw. Part of the contract, because it fixes
+// the order of the double sums, and with it which row a draw hits.
+constexpr int64_t kDrawChunk = 4096;
+
+// A device and a stream of it (cudaStream_t).
+struct Stream {
+  int device;
+  void* handle;
+};
+
+// uncertainty_scores: x [N, C]. entropy in nats, margin = 1 - (p(1) - p(2)), least_confidence = 1 - p(1).
+//   Logits may be -inf (p = 0), p = 0 adds 0 to the entropy. C = 1: p(2) = 0... p(1) = 1.
+//   bad_row [1]: the lowest row that is no distribution (NaN, +inf, all -inf; probs: a value below 0
+//   or a sum further from 1 than `tolerance`), or N if there is none. Its scores are unspecified.
+// mc_uncertainty_scores: x [T, N, C]; p^t = softmax or probs of sample t, pbar their mean over T.
+//   bald = H[pbar] - mean_t H[p^t] (>= 0), entropy = H[pbar], mean_std = mean over classes of the population standard
+//   deviation over T, variation_ratio = 1 - (votes of the mode) / T, a vote being argmax p^t, lowest class on ties.
+// squared_norms: out_i = |x_i|^2, summed in the same order as the distances below. Not finite for a row
+//   that holds NaN or Inf or whose square overflows.
+// kcenter_greedy: farthest-first traversal. Distances between rows x_i * scale_i (scale [N] or nullptr = 1), Euclidean.
+//   centers [n_centers]: rows that are centers already and never returned; first: the first pick, or -1 = the farthest from centers
+//   (n_centers or first must be given). Distances are direct differences (no cancellation): copies have distance 0 exactly.
+// kmeanspp: D^2 sampling: first pick `first`, or uniform if -1; then row i with probability d2(i, picks) / sum. Draw number j
+//   (j = 0 is the first pick's) is uniform(seed, j) of common/random.h, looked up in the running sum of the weights: chunks of kDrawChunk rows,
+//   a chunk's sum in double, rows in order.
+// gradient_kmeanspp: BADGE. D^2 sampling over g_i = (p_i - onehot(argmax p_i)) (x) h_i, which is never formed:
+//   |g_i - g_j|^2 = |a_i|^2 |h_i|^2 + |a_j|^2 |h_j|^2 - 2 <a_i, a_j> <h_i, h_j>, clamped at 0. First pick: the largest |g|; then as kmeanspp,
+//   with draw number j for pick j. bad_row as in uncertainty_scores.
+
+namespace cpu {
+
+void uncertainty_scores(const Matrix& x, Kind kind, float tolerance, const UncertaintyScores& out, int64_t* bad_row);
+void mc_uncertainty_scores(const Samples& x, Kind kind, float tolerance, const MCUncertaintyScores& out,
+                           int64_t* bad_row);
+void squared_norms(const Matrix& x, float* out);
+void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
+                    int64_t k, const Selection& out, const Tick& tick);
+void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out, const Tick& tick);
+void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
+                       uint64_t seed, const Selection& out, int64_t* bad_row, const Tick& tick);
+
+}  // namespace cpu
+
+namespace cuda {
+
+int device_count();    // 0 where there is no driver or no device; never throws
+const char* status();  // why it is 0, in words
+
+// All pointers are device pointers. `workspace` is at least *_workspace() bytes, 256-byte aligned.
+void uncertainty_scores(const Matrix& x, Kind kind, float tolerance, const UncertaintyScores& out, int64_t* bad_row,
+                        const Stream& stream);
+size_t mc_uncertainty_scores_workspace(int64_t t, int64_t n, int64_t c);
+void mc_uncertainty_scores(const Samples& x, Kind kind, float tolerance, const MCUncertaintyScores& out,
+                           int64_t* bad_row, void* workspace, const Stream& stream);
+void squared_norms(const Matrix& x, float* out, const Stream& stream);
+size_t kcenter_greedy_workspace(int64_t n, int64_t d, int64_t k);
+void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
+                    int64_t k, const Selection& out, void* workspace, const Stream& stream);
+size_t kmeanspp_workspace(int64_t n, int64_t d, int64_t k);
+void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out, void* workspace,
+              const Stream& stream);
+size_t gradient_kmeanspp_workspace(int64_t n, int64_t c, int64_t d, int64_t k);
+void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
+                       uint64_t seed, const Selection& out, int64_t* bad_row, void* workspace, const Stream& stream);
+
+}  // namespace cuda
+}  // namespace autoal
