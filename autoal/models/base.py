@@ -13,9 +13,15 @@ from autoal.types import Outputs
 
 
 class TaskModel(ABC):
-    """A classifier that is trained from scratch each round and tells in one pass all that strategies ask for."""
+    """A classifier that is trained from scratch each round and tells in one pass all that strategies ask for.
+
+    Samples are features [N, D] or images [N, H, W(, channels)], as ``autoal.pool.Pool`` holds them.
+    """
 
     name: ClassVar[str]
+
+    def look(self, x: Tensor) -> None:
+        """Takes what the whole pool x [N, ...] shows without labels (its mean and scale), once, before the first fit."""
 
     @abstractmethod
     def fit(self, x: Tensor, y: np.ndarray, n_classes: int, *, seed: int) -> None:

@@ -29,12 +29,14 @@ class Strategy(ABC):
 
     Attributes:
         name: What it is called on the command line and in results.
-        needs: The outputs it reads, of ``"logits"``, ``"embeddings"``, ``"mc_logits"``, and ``"labels"``.
+        needs: The outputs it cannot do without, of ``"logits"``, ``"embeddings"``, ``"mc_logits"``, and ``"labels"``.
+        wants: The outputs it reads where they are there; a learner gives them.
         reference: The paper it comes from.
     """
 
     name: ClassVar[str]
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs: tuple[str, ...] = ()
+    wants: tuple[str, ...] = ()
     reference: ClassVar[str] = ""
 
     def query(self, context: Context, size: int) -> Query:

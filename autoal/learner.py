@@ -1,0 +1,168 @@
+"""The active-learning loop, one line per stage, until the budget is spent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autoal import checks, models
+from autoal.models import TaskModel
+from autoal.oracle import Oracle
+from autoal.pool import Pool
+from autoal.strategies import Strategy, resolve
+from autoal.types import OUTPUT_NAMES, Context, Query
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round did: the query that was answered and the seconds it took; round 0 is the initial sample."""
+
+    number: int
+    query: Query
+    labeled: int
+    fit_seconds: float
+    query_seconds: float
+
+
+class ActiveLearner:
+    """Spends a labeling budget on a pool, round by round: ask, label, learn.
+
+    Args:
+        pool: A ``Pool``, or its samples: features [N, D] or images [N, H, W(, 3)].
+        model: The task model: a name (``autoal.models.MODELS``) or an object.
+        strategy: A name, class or object; an object serves one run.
+        oracle: Who answers in ``run``: a callable from indices [B] to class numbers [B]. Without one, use ask and tell.
+        initial_size: Labels of the first round, drawn at random from ``seed`` alone (so strategies are compared paired).
+        query_size: Labels per later round.
+        budget: Labels in all.
+        n_classes: C; by default what the oracle knows.
+        seed: Source of all randomness.
+
+    Attributes:
+        rounds: What each round so far did.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a name is unknown or sizes do not fit the pool.
+    """
+
+    def __init__(
+        self,
+        pool: Pool | Any,
+        model: TaskModel | str = "linear",
+        strategy: Strategy | type[Strategy] | str = "autoal",
+        *,
+        oracle: Oracle | None = None,
+        initial_size: int = 100,
+        query_size: int = 100,
+        budget: int = 1000,
+        n_classes: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.pool = pool if isinstance(pool, Pool) else Pool(pool)
+        self.model = models.resolve(model)
+        self.strategy = resolve(strategy)
+        self.oracle = oracle
+        limit = {"high": len(self.pool), "of": "the samples of the pool"}
+        self.initial_size = checks.as_count(initial_size, "initial_size", low=1, **limit)
+        self.query_size = checks.as_count(query_size, "query_size", low=1)
+        self.budget = checks.as_count(budget, "budget", low=self.initial_size, **limit)
+        self.seed = checks.as_count(seed, "seed", high=2**63 - 1)
+        known = n_classes if n_classes is not None else getattr(oracle, "n_classes", None)
+        if known is None:
+            raise ValueError("n_classes must be given where the oracle does not know it: the number of classes")
+        self.n_classes = checks.as_count(known, "n_classes", low=1)
+        self.rounds: list[Round] = []
+        self._asked: tuple[Query, float] | None = None
+        self.model.look(self.pool.x)
+
+    def run(self, *, progress: bool = False, callback: Callable[[Round], None] | None = None) -> list[Round]:
+        """Asks, lets the oracle answer and learns until the budget is spent; ``callback`` sees each round.
+
+        Raises:
+            ValueError: If there is no oracle.
+        """
+        if self.oracle is None:
+            raise ValueError("run needs oracle=, a callable from indices to labels; a person answers through ask and tell")
+        bar = _progress_bar(self.budget, progress)
+        bar.update(len(self.pool.labeled))
+        while self.remaining:
+            query = self.ask()
+            done = self.tell(query.indices, self.oracle(query.indices))
+            bar.update(len(query))
+            if callback is not None:
+                callback(done)
+        bar.close()
+        return self.rounds
+
+    @property
+    def remaining(self) -> int:
+        """Labels that the budget still allows."""
+        return max(0, self.budget - len(self.pool.labeled))
+
+    def ask(self) -> Query:
+        """What to label next: the initial sample first, then the strategy's query. Asking twice gives the same query.
+
+        Raises:
+            ValueError: If the budget is spent.
+        """
+        if self._asked is None:
+            if not self.remaining:
+                raise ValueError(f"the budget of {self.budget} labels is spent: raise budget to go on")
+            start = time.perf_counter()
+            query = self._query() if len(self.pool.labeled) else self._initial_query()
+            self._asked = query, time.perf_counter() - start
+        return self._asked[0]
+
+    def tell(self, indices: Any, labels: Any) -> Round:
+        """Records labels [B] of the samples ``indices`` [B] (asked for or not), learns from all labels, and says what was done.
+
+        Raises:
+            TypeError: If they are not integers.
+            ValueError: If they do not fit the pool, the classes or each other; then nothing is recorded.
+        """
+        classes = np.asarray(labels)
+        if classes.size and classes.dtype.kind in "iu" and classes.max() >= self.n_classes:
+            raise ValueError(f"labels must lie in [0, {self.n_classes}), the classes; got {classes.max()}")
+        self.pool.label(indices, labels)
+        query, seconds = self._asked or (Query(np.asarray(indices), np.zeros(len(indices), np.float32)), 0.0)
+        self._asked = None
+        start = time.perf_counter()
+        self._fit()
+        fit_seconds = time.perf_counter() - start
+        self.rounds.append(Round(len(self.rounds), query, len(self.pool.labeled), fit_seconds, seconds))
+        return self.rounds[-1]
+
+    def _initial_query(self) -> Query:
+        rng = np.random.default_rng([self.seed, 0])
+        indices = rng.choice(len(self.pool), self.initial_size, replace=False)
+        return Query(indices, np.zeros(len(indices), np.float32))
+
+    def _query(self) -> Query:
+        """One round, stage by stage."""
+        size = min(self.query_size, self.remaining)
+        needs = {*self.strategy.needs, *self.strategy.wants}.intersection(OUTPUT_NAMES)
+        seed = int(np.random.SeedSequence([self.seed, len(self.rounds)]).generate_state(1, np.uint32)[0])
+        start = time.perf_counter()
+        outputs = self.model.outputs(self.pool.x, needs or {"logits"}, seed=seed)
+        inference = time.perf_counter() - start
+        context = Context.of(
+            outputs, self.pool.labeled, self.pool.labels, n_classes=self.n_classes, seed=seed, inputs=self.pool.x
+        )
+        query = self.strategy.query(context, size)
+        query.timings["inference"] = inference
+        return query
+
+    def _fit(self) -> None:
+        labeled = self.pool.labeled
+        self.model.fit(self.pool.x[labeled], self.pool.labels, self.n_classes, seed=self.seed)
+
+
+def _progress_bar(total: int, shown: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="label", disable=not shown)

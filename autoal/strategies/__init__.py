@@ -1,0 +1,47 @@
+"""Query strategies. ``STRATEGIES`` maps names to classes; ``resolve`` takes a name, a class or an object."""
+
+from __future__ import annotations
+
+from autoal import checks
+from autoal.strategies.badge import Badge
+from autoal.strategies.base import Picks, ScoreStrategy, Strategy
+from autoal.strategies.bayesian import Bald, MeanSTD, VariationRatio
+from autoal.strategies.diversity import KCenter, KMeans
+from autoal.strategies.random_sampling import RandomSampling
+from autoal.strategies.uncertainty import Entropy, LeastConfidence, Margin
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "random": RandomSampling,
+    "least_confidence": LeastConfidence,
+    "margin": Margin,
+    "entropy": Entropy,
+    "variation_ratio": VariationRatio,
+    "bald": Bald,
+    "mean_std": MeanSTD,
+    "kmeans": KMeans,
+    "kcenter": KCenter,
+    "badge": Badge,
+}
+
+
+def resolve(strategy: str | type[Strategy] | Strategy) -> Strategy:
+    """The strategy object meant by a name, a class (made with its defaults) or an object.
+
+    Raises:
+        ValueError: If no strategy has that name; the nearest one is suggested.
+        TypeError: If it is something else.
+    """
+    if isinstance(strategy, str):
+        if strategy not in STRATEGIES:
+            raise checks.unknown_name("strategy", strategy, STRATEGIES)
+        return STRATEGIES[strategy]()
+    if isinstance(strategy, type) and issubclass(strategy, Strategy):
+        return strategy()
+    if isinstance(strategy, Strategy):
+        return strategy
+    raise TypeError(
+        f"strategy must be a name, or a class or object of autoal.strategies.Strategy, got {checks.describe(strategy)}"
+    )
+
+
+__all__ = ["STRATEGIES", "Picks", "ScoreStrategy", "Strategy", "resolve"]
