@@ -1,0 +1,39 @@
+# Two commands do everything on a fresh machine with Python (>= 3.10) and a C++ compiler:
+#   make demo    sets up .venv and runs AutoAL against random and its candidates on a real data set
+#   make test    sets up .venv and passes the tests
+# PYTHON names another interpreter; PIP_ARGS is passed to pip (e.g. an index of your own).
+PYTHON ?= python3
+PIP_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find csrc autoal -name '*.py' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h')
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed
+	PYTHONSAFEPATH=1 $(BIN)/autoal run --dataset digits --strategy autoal --strategy random \
+	  --strategy entropy --strategy margin --strategy least_confidence --strategy kmeans --strategy bald \
+	  --strategy variation_ratio --strategy mean_std \
+	  --initial-size 20 --query-size 20 --rounds 10 --seeds 5 --out results/digits
+
+test: $(VENV)/installed
+	PYTHONSAFEPATH=1 $(BIN)/pytest
+
+lint: $(VENV)/linters
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh')
+
+# requirements.txt pins torch, so that no newer and larger build is pulled in by a bare dependency.
+$(VENV)/installed: requirements.txt pyproject.toml setup.py CMakeLists.txt $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(PIP_ARGS) --quiet -r requirements.txt
+	$(BIN)/python -m pip install $(PIP_ARGS) --quiet '.[all,test]'
+	touch $@
+
+$(VENV)/linters: $(VENV)/installed requirements-dev.txt
+	$(BIN)/python -m pip install $(PIP_ARGS) --quiet -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info results
