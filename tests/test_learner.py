@@ -1,0 +1,148 @@
+"""The round: paired initial sets, ask and tell, budgets, errors that lose nothing."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import autoal
+from autoal import ActiveLearner, DataSetOracle, NoisyOracle, Pool
+
+
+@pytest.fixture(scope="module")
+def digits():
+    x, y = load_digits(return_X_y=True)
+    return x[:400].astype(np.float32), y[:400]
+
+
+def learner(digits, **changes):
+    x, y = digits
+    arguments = {"strategy": "margin", "oracle": DataSetOracle(y), "initial_size": 20, "query_size": 15, "budget": 70}
+    return ActiveLearner(x, "linear", **(arguments | changes))
+
+
+def test_run_spends_the_budget_exactly(digits):
+    seen = []
+    done = learner(digits).run(callback=lambda r: seen.append(r.number))
+    assert [r.labeled for r in done] == [20, 35, 50, 65, 70]
+    assert seen == [0, 1, 2, 3, 4]
+    picked = np.concatenate([r.query.indices for r in done])
+    assert len(set(picked)) == 70
+    assert all(r.fit_seconds > 0 for r in done)
+
+
+def test_margin_learns_more_than_nothing(digits):
+    one = learner(digits)
+    one.run()
+    x, y = digits
+    assert np.mean(one.model.predict(torch.from_numpy(x)) == y) > 0.8
+
+
+def test_initial_sample_depends_on_the_seed_alone(digits):
+    margin, entropy = (learner(digits, strategy=s, seed=7).ask().indices for s in ("margin", "entropy"))
+    np.testing.assert_array_equal(margin, entropy)
+    assert set(margin) != set(learner(digits, seed=8).ask().indices)
+
+
+def test_ask_and_tell_equals_run(digits):
+    by_run = learner(digits)
+    by_run.run()
+    by_hand = learner(digits, oracle=None, n_classes=10)
+    while by_hand.remaining:
+        query = by_hand.ask()
+        assert by_hand.ask() is query, "asking twice gives the same query"
+        by_hand.tell(query.indices, digits[1][query.indices])
+    np.testing.assert_array_equal(by_run.pool.labeled, by_hand.pool.labeled)
+    with pytest.raises(ValueError, match=r"budget of 70 labels is spent"):
+        by_hand.ask()
+
+
+def test_answers_may_be_few_or_unasked(digits):
+    one = learner(digits)
+    query = one.ask()
+    one.tell(query.indices[:5], digits[1][query.indices[:5]])
+    assert len(one.pool.labeled) == 5
+    other = np.setdiff1d(np.arange(400), one.pool.labeled)[:3]
+    one.tell(other, digits[1][other])
+    assert len(one.pool.labeled) == 8
+    assert not set(one.ask().indices) & set(one.pool.labeled)
+
+
+@pytest.mark.parametrize(
+    ("indices", "labels", "message"),
+    [
+        ([0, 0], [1, 1], "must not repeat"),
+        ([0, 400], [1, 1], r"must lie in \[0, 400\)"),
+        ([0, 1], [1], "one label for each"),
+        ([0, 1], [1, -1], "class numbers"),
+        ([0, 1], [1, 10], r"labels must lie in \[0, 10\)"),
+        ([0.0, 1.0], [1, 1], "indices must be"),
+        ([0, 1], ["cat", "dog"], "class names"),
+    ],
+)
+def test_wrong_answers_are_refused_and_nothing_is_lost(digits, indices, labels, message):
+    one = learner(digits)
+    one.tell([3, 4], [1, 2])
+    with pytest.raises((ValueError, TypeError), match=message):
+        one.tell(indices, labels)
+    assert one.pool.labeled.tolist() == [3, 4] and one.pool.labels.tolist() == [1, 2]
+    with pytest.raises(ValueError, match="3 has a label already"):
+        one.tell([5, 3], [0, 0])
+    assert one.pool.labeled.tolist() == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"initial_size": 0}, "initial_size must be between 1 and 400"),
+        ({"initial_size": 401}, "initial_size must be between 1 and 400"),
+        ({"query_size": 0}, "query_size must be at least 1"),
+        ({"budget": 10}, "budget must be between 20 and 400"),
+        ({"budget": 1000}, "budget must be between 20 and 400"),
+        ({"oracle": None}, "n_classes must be given"),
+        ({"seed": -1}, "seed must be"),
+        ({"strategy": "margni"}, "Did you mean 'margin'"),
+        ({"query_size": 2.5}, "query_size must be an integer"),
+    ],
+)
+def test_bad_arguments(digits, changes, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        learner(digits, **changes)
+
+
+def test_run_without_an_oracle(digits):
+    with pytest.raises(ValueError, match="run needs oracle"):
+        learner(digits, oracle=None, n_classes=10).run()
+
+
+def test_pool_refuses_what_is_no_pool():
+    for bad, message in [
+        (np.zeros((0, 3), np.float32), "at least one sample"),
+        (np.zeros(5, np.float32), r"got \(5,\) float32"),
+        (np.zeros((5, 3), np.int64), "astype"),
+        (np.array([[1.0, np.nan], [0, 0], [np.inf, 0]], np.float32), "rows 0, 2"),
+        (np.zeros((5, 3), np.uint8), "images"),
+        (object(), "x must be"),
+    ]:
+        with pytest.raises((ValueError, TypeError), match=message):
+            Pool(bad)
+
+
+def test_noisy_oracle_is_wrong_at_its_rate_and_always_the_same():
+    y = np.arange(5000) % 5
+    oracle = NoisyOracle(y, 0.1, seed=1)
+    answers = oracle(np.arange(5000))
+    assert 0.08 < np.mean(answers != y) < 0.12
+    assert set(answers) == set(range(5))
+    np.testing.assert_array_equal(answers, NoisyOracle(y, 0.1, seed=1)(np.arange(5000)))
+    np.testing.assert_array_equal(NoisyOracle(y, 0.0)(np.arange(5000)), y)
+    assert (NoisyOracle(y, 1.0)(np.arange(5000)) != y).all()
+    with pytest.raises(ValueError, match="rate"):
+        NoisyOracle(y, 1.5)
+
+
+def test_public_names():
+    for name in autoal.__all__:
+        assert getattr(autoal, name) is not None
+    with pytest.raises(AttributeError):
+        autoal.no_such_name  # noqa: B018

@@ -1,0 +1,91 @@
+"""Outputs and Context refuse what does not fit, naming the argument and the fix."""
+
+import numpy as np
+import pytest
+import torch
+
+from autoal import Context, Outputs
+from autoal import checks
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "at least one of logits"),
+        ({"logits": np.zeros((3,), np.float32)}, r"logits must be \[N, C\] float, got \(3,\) float32"),
+        ({"logits": np.zeros((3, 2), np.int64)}, r"got \(3, 2\) int64: convert it with .astype"),
+        ({"logits": torch.zeros(3, 2, dtype=torch.int64)}, r"convert it with .float"),
+        ({"logits": "abc"}, "logits must be"),
+        ({"logits": [["a", "b"]]}, "no numeric array"),
+        ({"logits": np.zeros((3, 0), np.float32)}, "no empty axis"),
+        ({"logits": np.zeros((3, 2)), "embeddings": np.zeros((4, 2))}, r"logits: 3, embeddings: 4"),
+        ({"logits": np.zeros((3, 2)), "mc_logits": np.zeros((5, 3, 4))}, "2 classes but mc_logits 4"),
+        ({"embeddings": np.array([[0.0, 1], [np.nan, 0]])}, "embeddings holds NaN or Inf in row 1"),
+    ],
+)
+def test_bad_outputs(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Outputs(**arguments)
+
+
+def test_outputs_share_memory_and_convert_double():
+    x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    assert Outputs(embeddings=x).embeddings.data_ptr() == x.ctypes.data
+    assert Outputs(embeddings=x.astype(np.float64)).embeddings.dtype == torch.float32
+    assert Outputs(embeddings=x.astype(np.float16)).embeddings.dtype == torch.float16
+    assert Outputs(embeddings=x[::-1]).embeddings[0].tolist() == x[-1].tolist()
+    assert Outputs(embeddings=x.astype(">f4")).embeddings.tolist() == x.tolist()
+
+
+def test_read_only_arrays_are_taken_without_a_warning(recwarn):
+    x = np.zeros((4, 3), np.float32)
+    x.flags.writeable = False
+    assert len(Outputs(embeddings=x)) == 4
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labeled": [0, 9]}, r"labeled must lie in \[0, 5\), the rows of the pool; got 9"),
+        ({"labeled": [-1]}, "got -1"),
+        ({"labeled": [1, 1, 2]}, "must not repeat an index; 1 comes 2 times"),
+        ({"labeled": [0.5]}, "labeled must be"),
+        ({"labeled": np.array([True, False, True, False, True])}, "flatnonzero"),
+        ({"labeled": [0, 1], "labels": [0]}, "one label for each of the 2 labeled indices, got 1"),
+        ({"labeled": [0], "labels": [3]}, r"labels must lie in \[0, 3\)"),
+        ({"labeled": [0], "labels": [-2]}, "class numbers"),
+        ({"labeled": [0], "labels": ["cat"]}, "np.unique"),
+        ({"seed": -1}, "seed must be"),
+        ({"seed": 1.5}, "seed must be an integer"),
+        ({"inputs": torch.zeros(4, 2)}, "inputs must have one row for each of the 5"),
+    ],
+)
+def test_bad_context(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Context.of(Outputs(logits=np.zeros((5, 3), np.float32)), **arguments)
+
+
+def test_context_counts_classes_and_unlabeled():
+    outputs = Outputs(embeddings=np.zeros((5, 2), np.float32))
+    context = Context.of(outputs, [4, 0], [2, 1])
+    assert context.n_classes == 3
+    assert context.unlabeled.tolist() == [1, 2, 3]
+    assert Context.of(outputs, [4, 0], [2, 1], n_classes=7).n_classes == 7
+    with pytest.raises(TypeError, match="autoal.Outputs"):
+        Context.of(np.zeros((5, 2)))
+
+
+def test_draws_depend_on_seed_and_purpose_alone():
+    outputs = Outputs(logits=np.zeros((5, 3), np.float32))
+    one, two = Context.of(outputs, seed=1), Context.of(outputs, seed=1)
+    two.generator("other").random(10)
+    assert one.generator("a").random() == two.generator("a").random()
+    assert one.generator("a").random() != one.generator("b").random()
+    assert one.generator("a").random() != Context.of(outputs, seed=2).generator("a").random()
+
+
+def test_many_bad_rows_are_counted_not_listed():
+    bad = torch.full((50, 2), torch.nan)
+    with pytest.raises(ValueError, match=r"rows 0, 1, 2, 3, 4 \(of 50 such rows\)"):
+        checks.require_finite(bad, "x")
