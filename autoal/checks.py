@@ -30,7 +30,7 @@ def describe(value: Any) -> str:
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
-    """A CPU tensor that shares the memory of ``array``, which may be read-only (a memory map): nobody here writes to it."""
+    """A CPU tensor on the memory of ``array``, which may be read-only (a memory map): nobody here writes to it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
@@ -130,7 +130,7 @@ def as_count(value: Any, name: str, *, low: int = 0, high: int | None = None, of
 
 
 def require_finite(values: Tensor, name: str) -> None:
-    """Raises ValueError naming the first rows of ``values`` [N, ...] that hold NaN or Inf. Reads in slices: O(1) memory."""
+    """Raises ValueError naming the first rows of ``values`` [N, ...] with NaN or Inf. Reads in slices: O(1) memory."""
     step = max(1, (1 << 22) // max(1, values[:1].numel()))
     for start in range(0, len(values), step):
         part = values[start : start + step]
@@ -159,5 +159,3 @@ def check_choice(value: Any, name: str, choices: Sequence[str]) -> str:
     if value not in choices:
         raise unknown_name(name, value, choices)
     return str(value)
-
-

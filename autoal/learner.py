@@ -36,7 +36,7 @@ class ActiveLearner:
         model: The task model: a name (``autoal.models.MODELS``) or an object.
         strategy: A name, class or object; an object serves one run.
         oracle: Who answers in ``run``: a callable from indices [B] to class numbers [B]. Without one, use ask and tell.
-        initial_size: Labels of the first round, drawn at random from ``seed`` alone (so strategies are compared paired).
+        initial_size: Labels of the first round, drawn at random from ``seed`` alone: strategies are compared paired.
         query_size: Labels per later round.
         budget: Labels in all.
         n_classes: C; by default what the oracle knows.
@@ -87,7 +87,9 @@ class ActiveLearner:
             ValueError: If there is no oracle.
         """
         if self.oracle is None:
-            raise ValueError("run needs oracle=, a callable from indices to labels; a person answers through ask and tell")
+            raise ValueError(
+                "run needs oracle=, a callable from indices to labels; a person answers through ask and tell"
+            )
         bar = _progress_bar(self.budget, progress)
         bar.update(len(self.pool.labeled))
         while self.remaining:
@@ -119,7 +121,7 @@ class ActiveLearner:
         return self._asked[0]
 
     def tell(self, indices: Any, labels: Any) -> Round:
-        """Records labels [B] of the samples ``indices`` [B] (asked for or not), learns from all labels, and says what was done.
+        """Records labels [B] of the samples ``indices`` [B], asked for or not, and learns from all labels so far.
 
         Raises:
             TypeError: If they are not integers.

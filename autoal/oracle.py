@@ -1,4 +1,4 @@
-"""Who answers a query. An oracle is any callable from pool indices [B] to class numbers [B]; a person answers through ask and tell."""
+"""Who answers a query: any callable from pool indices [B] to class numbers [B]. People answer by ask and tell."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Pool:
 
 def as_samples(x: Any, name: str) -> Tensor:
     """``x`` as a tensor of features [N, D] or images [N, H, W(, channels)]; images may be uint8."""
-    if isinstance(x, np.ndarray) and x.dtype == np.uint8 or isinstance(x, Tensor) and str(x.dtype) == "torch.uint8":
+    if (isinstance(x, np.ndarray) and x.dtype == np.uint8) or (isinstance(x, Tensor) and str(x.dtype) == "torch.uint8"):
         tensor = x if isinstance(x, Tensor) else checks.tensor_of(np.ascontiguousarray(x))
         if tensor.ndim not in (3, 4):
             raise ValueError(

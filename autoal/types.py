@@ -138,7 +138,9 @@ class Context:
             ValueError: If indices leave the pool or repeat, or labels do not fit them or the classes.
         """
         if not isinstance(outputs, Outputs):
-            raise TypeError(f"outputs must be autoal.Outputs(logits=..., embeddings=..., ...), got {checks.describe(outputs)}")
+            raise TypeError(
+                f"outputs must be autoal.Outputs(logits=..., embeddings=..., ...), got {checks.describe(outputs)}"
+            )
         indices = checks.as_indices(labeled, "labeled", len(outputs))
         classes = None if labels is None else checks.as_labels(labels, "labels", len(indices))
         seen = 0 if classes is None or not len(classes) else int(classes.max()) + 1

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from autoal import Context, Outputs
-from autoal import checks
+from autoal import Context, Outputs, checks
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_context_counts_classes_and_unlabeled():
     assert context.n_classes == 3
     assert context.unlabeled.tolist() == [1, 2, 3]
     assert Context.of(outputs, [4, 0], [2, 1], n_classes=7).n_classes == 7
-    with pytest.raises(TypeError, match="autoal.Outputs"):
+    with pytest.raises(TypeError, match=r"autoal\.Outputs"):
         Context.of(np.zeros((5, 2)))
 
 

@@ -1,4 +1,4 @@
-"""Task models. ``MODELS`` maps names to classes; ``make`` builds one for a device; ``resolve`` takes a name or an object."""
+"""Task models. ``MODELS`` maps names to classes; ``make`` builds one; ``resolve`` takes a name or an object."""
 
 from __future__ import annotations
 

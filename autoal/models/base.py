@@ -20,8 +20,8 @@ class TaskModel(ABC):
 
     name: ClassVar[str]
 
-    def look(self, x: Tensor) -> None:
-        """Takes what the whole pool x [N, ...] shows without labels (its mean and scale), once, before the first fit."""
+    def look(self, x: Tensor) -> None:  # noqa: B027  (optional: a model may have no use for it)
+        """Takes what the whole pool x [N, ...] shows without labels (mean and scale), once, before the first fit."""
 
     @abstractmethod
     def fit(self, x: Tensor, y: np.ndarray, n_classes: int, *, seed: int) -> None:
@@ -29,7 +29,7 @@ class TaskModel(ABC):
 
     @abstractmethod
     def outputs(self, x: Tensor, needs: Collection[str], *, seed: int) -> Outputs:
-        """The outputs named in ``needs`` for all of x [N, ...], from one pass over it (MC samples drawn along the way)."""
+        """The outputs named in ``needs`` for all of x [N, ...], MC samples included, from one pass over it."""
 
     @abstractmethod
     def predict(self, x: Tensor) -> np.ndarray:

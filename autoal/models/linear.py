@@ -1,4 +1,4 @@
-"""The linear task model: softmax regression on features. Convex, deterministic, seconds: the right head for frozen embeddings."""
+"""The linear task model: softmax regression on features. Convex, deterministic, fitted in seconds."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ class LinearModel(TaskModel):
 
     def look(self, x: Tensor) -> None:
         """Mean and scale of the pool, and its embeddings once and for all."""
-        total, square = torch.zeros(()), torch.zeros(())
         total = sum((as_features(part).double().sum(0) for part in x.split(CHUNK)), torch.zeros(()))
         self._mean = (total / len(x)).float()
-        square = sum(((as_features(part) - self._mean).double().square().sum() for part in x.split(CHUNK)), torch.zeros(()))
+        square = sum(
+            ((as_features(part) - self._mean).double().square().sum() for part in x.split(CHUNK)), torch.zeros(())
+        )
         self._scale = softmax_regression.scale_of(float(square) / len(x))
         self._pool = None
         self._pool = x, self._embed(x)

@@ -96,9 +96,7 @@ class NetworkModel(TaskModel):
             logits = net.head(embeddings)
         if "mc_logits" in needs:
             generator = torch.Generator().manual_seed(seed)
-            mc_logits = mc_dropout_logits(
-                embeddings, net.head.weight.T, net.head.bias, generator, n_samples=MC_SAMPLES
-            )
+            mc_logits = mc_dropout_logits(embeddings, net.head.weight.T, net.head.bias, generator, n_samples=MC_SAMPLES)
         return Outputs(logits, embeddings if "embeddings" in needs else None, mc_logits)
 
     def predict(self, x: Tensor) -> np.ndarray:
@@ -147,7 +145,7 @@ class CNNModel(NetworkModel):
 
 
 class ResNet18Model(NetworkModel):
-    """CIFAR-stem ResNet-18 on images, as in the AutoAL paper. Made for a GPU: a CPU core trains some 10 images a second."""
+    """CIFAR-stem ResNet-18 on images, as in the AutoAL paper. For a GPU: a CPU core trains some 10 images a second."""
 
     name = "resnet18"
     INFERENCE_BATCH = 256
@@ -164,5 +162,3 @@ def shuffled_batches(n: int, size: int, generator: torch.Generator) -> Iterator[
     """Row numbers of one epoch in batches of about ``size``; none of one row (batch norm), unless n = 1."""
     order = torch.randperm(n, generator=generator)
     yield from order.tensor_split(max(1, n // size if n % size <= 1 else -(-n // size)))
-
-

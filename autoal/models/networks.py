@@ -1,4 +1,4 @@
-"""The nets behind the task models. Each has ``features(x)``, a tuple of [N, c_i] whose last is the embedding, and a linear ``head``."""
+"""The nets behind the task models: ``features(x)``, a tuple of [N, c_i] ending in the embedding, and a ``head``."""
 
 from __future__ import annotations
 

@@ -39,7 +39,9 @@ class ResNet18(Network):
         )
         stages, n_inputs = [], WIDTHS[0]
         for number, width in enumerate(WIDTHS):
-            stages.append(nn.Sequential(BasicBlock(n_inputs, width, 1 if number == 0 else 2), BasicBlock(width, width, 1)))
+            stages.append(
+                nn.Sequential(BasicBlock(n_inputs, width, 1 if number == 0 else 2), BasicBlock(width, width, 1))
+            )
             n_inputs = width
         self.stages = nn.ModuleList(stages)
         self.head = nn.Linear(WIDTHS[-1], n_outputs)
@@ -54,5 +56,5 @@ class ResNet18(Network):
 
 
 def resnet18(n_outputs: int, in_channels: int = 3) -> ResNet18:
-    """A ResNet-18 for images [N, in_channels, H, W] with ``n_outputs`` logits; initialise it with ``networks.initialized``."""
+    """A ResNet-18 for images [N, in_channels, H, W]; to be initialised by ``networks.initialized``."""
     return ResNet18(n_outputs, in_channels)

@@ -1,4 +1,4 @@
-"""What a pool's samples look like to a model: feature rows, or images with channels first. Done per batch, never for a whole pool."""
+"""A pool's samples as a model takes them: feature rows, or images with channels first; converted batch by batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def as_images(x: Tensor) -> Tensor:
         ValueError: If x holds features.
     """
     if not is_images(x):
-        raise ValueError(f"this model needs images [N, H, W(, channels)], got features {tuple(x.shape)}: use 'linear' or 'mlp'")
+        raise ValueError(
+            f"this model needs images [N, H, W(, channels)], got features {tuple(x.shape)}: use 'linear' or 'mlp'"
+        )
     scale = 1 / 255 if x.dtype == torch.uint8 else 1.0
     channels_first = x[:, None] if x.ndim == 3 else x.movedim(3, 1)
     return channels_first.to(torch.float32) * scale

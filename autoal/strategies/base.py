@@ -1,4 +1,4 @@
-"""The contract of a query strategy. A new strategy is one class with ``score`` or ``pick``, and one line in ``STRATEGIES``."""
+"""The contract of a query strategy: one class with ``score`` or ``pick``, and one line in ``STRATEGIES``."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class Strategy(ABC):
         indices = np.asarray(picks.indices, dtype=np.int64)
         scores = np.asarray(picks.scores, dtype=np.float32)
         if indices.shape != (size,) or scores.shape != (size,):
-            raise RuntimeError(f"{self.label}.pick must give {size} indices and scores, gave {indices.shape}, {scores.shape}")
+            raise RuntimeError(
+                f"{self.label}.pick must give {size} indices and scores, gave {indices.shape}, {scores.shape}"
+            )
         if len(np.unique(indices)) < size or not np.isin(indices, context.unlabeled, assume_unique=True).all():
             raise RuntimeError(f"{self.label}.pick must give different unlabeled pool indices")
         timings = {**picks.timings, "total": time.perf_counter() - start}
@@ -72,7 +74,9 @@ class Strategy(ABC):
         for need in self.needs:
             if need == "labels":
                 if context.labels is None or not len(context.labels):
-                    raise ValueError(f"strategy {self.label!r} needs labels: give labeled=indices and labels=their classes")
+                    raise ValueError(
+                        f"strategy {self.label!r} needs labels: give labeled=indices and labels=their classes"
+                    )
             elif not context.outputs.has(need):
                 raise ValueError(f"strategy {self.label!r} needs {need}: give autoal.Outputs({need}=...)")
 

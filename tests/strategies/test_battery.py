@@ -63,11 +63,11 @@ class TestEveryStrategy:
 
     def test_global_random_state_is_neither_read_nor_moved(self, name, task):
         torch.manual_seed(0)
-        np.random.seed(0)  # noqa: NPY002
-        before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+        np.random.seed(0)
+        before = torch.get_rng_state(), np.random.get_state()[1].copy()
         first = ask(name, task)
         assert torch.equal(torch.get_rng_state(), before[0])
-        np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+        np.testing.assert_array_equal(np.random.get_state()[1], before[1])
         torch.manual_seed(1)
         np.testing.assert_array_equal(first.indices, ask(name, task).indices)
 
@@ -105,7 +105,7 @@ class TestEveryStrategy:
         assert len(set(query.indices)) == 7
 
     def test_half_precision(self, name, task):
-        outputs, y = make_outputs(dtype=torch.float16)
+        outputs, _ = make_outputs(dtype=torch.float16)
         assert len(ask(name, (outputs, task[1], task[2]))) == 10
 
     def test_numpy_outputs(self, name, task):
