@@ -1,0 +1,149 @@
+"""The specification of the kernels: each op in plain torch, in float64, one line of mathematics per line of code.
+
+It runs on the host whatever the device of its input: tests compare the kernels with it, and devices that have no
+kernels (MPS, XLA) use it. On CPU and CUDA tensors ``autoal.ops`` never does.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+GOLDEN = 0x9E3779B97F4A7C15
+MASK = (1 << 64) - 1
+
+
+def _mix64(z: int) -> int:
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def uniform(seed: int, counter: int) -> float:
+    """Draw number ``counter`` of ``seed``, uniform in [0, 1) with 53 bits: the same as in csrc/common/random.h."""
+    bits = _mix64((_mix64((seed + GOLDEN) & MASK) + GOLDEN * (counter + 1)) & MASK)
+    return (bits >> 11) * 2.0**-53
+
+
+def distributions(x: Tensor, probs: bool, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities [..., C] in float64 of logits or probs x [..., C], and which rows [...] are none.
+
+    Returns:
+        p: [..., C]; unspecified where a mask is True.
+        nonfinite: bool [...]; logits: NaN, +inf or nothing but -inf; probs: NaN or Inf.
+        wrong: bool [...]; probs: a value below 0, or a sum further from 1 than ``tolerance``.
+    """
+    x = x.double()
+    if probs:
+        nonfinite = ~torch.isfinite(x).all(-1)
+        return x, nonfinite, ~nonfinite & ((x < 0).any(-1) | ((x.sum(-1) - 1).abs() > tolerance))
+    nonfinite = torch.isnan(x).any(-1) | (x == torch.inf).any(-1) | (x == -torch.inf).all(-1)
+    return x.softmax(-1), nonfinite, torch.zeros_like(nonfinite)
+
+
+def entropy(p: Tensor) -> Tensor:
+    """[...] entropies in nats of p [..., C]; a probability of 0 adds 0."""
+    return torch.special.entr(p).sum(-1)
+
+
+def uncertainty_scores(x: Tensor, probs: bool, tolerance: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x [N, C] -> entropy, margin, least_confidence [N], bad_row [1]."""
+    p, nonfinite, wrong = distributions(x.cpu(), probs, tolerance)
+    top = torch.nn.functional.pad(p, (0, 1)).topk(2, dim=1).values  # [N, 2]; with one class p(2) = 0
+    scores = entropy(p), 1 - (top[:, 0] - top[:, 1]), 1 - top[:, 0]
+    return (*(score.float().to(x.device) for score in scores), first_row(nonfinite | wrong).to(x.device))
+
+
+def mc_uncertainty_scores(x: Tensor, probs: bool, tolerance: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """x [T, N, C] -> bald, entropy, mean_std, variation_ratio [N], bad_row [1]."""
+    p, nonfinite, wrong = distributions(x.cpu(), probs, tolerance)
+    mean = p.mean(0)  # [N, C]
+    votes = torch.nn.functional.one_hot(p.argmax(-1), p.shape[-1]).sum(0)  # [N, C]
+    scores = (
+        (entropy(mean) - entropy(p).mean(0)).clamp_min(0),
+        entropy(mean),
+        p.std(0, correction=0).mean(-1),
+        1 - votes.amax(-1) / len(p),
+    )
+    return (*(score.float().to(x.device) for score in scores), first_row((nonfinite | wrong).any(0)).to(x.device))
+
+
+def first_row(bad: Tensor) -> Tensor:
+    """[1] the lowest row of the mask bad [N], or N if there is none."""
+    return torch.cat([bad.nonzero()[:1, 0], torch.tensor([len(bad)])])[:1]
+
+
+def squared_norms(x: Tensor) -> Tensor:
+    """x [N, D] -> |x_i|^2 [N]."""
+    return x.cpu().double().square().sum(1).float().to(x.device)
+
+
+def kcenter_greedy(
+    x: Tensor, scale: Tensor | None, centers: Tensor, first: int, k: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Farthest-first traversal of x [N, D]: picks [k], covering radius after each pick [k], filled [1]."""
+    points = x.cpu().double() if scale is None else (x.cpu().float() * scale.cpu()[:, None]).double()
+    nearest = torch.full((len(x),), torch.inf, dtype=torch.float64)  # [N] squared distance to the nearest center
+    for center in centers.tolist():
+        nearest = torch.minimum(nearest, (points - points[center]).square().sum(1))
+    free = torch.ones(len(x), dtype=torch.bool)
+    free[centers.cpu()] = False
+    picks: list[int] = []
+    radius: list[float] = []
+    filled = 0
+    for j in range(k):
+        pick = first if j == 0 and first >= 0 else int(nearest.masked_fill(~free, -1).argmax())
+        filled += int(nearest[pick] == 0 and not (j == 0 and first >= 0))
+        picks.append(pick)
+        free[pick] = False
+        nearest = torch.minimum(nearest, (points - points[pick]).square().sum(1))
+        radius.append(float(nearest.max().sqrt()))
+    return _integers(picks, x), torch.tensor(radius).to(x.device), _integers([filled], x)
+
+
+def kmeanspp(x: Tensor, first: int, k: int, seed: int) -> tuple[Tensor, Tensor]:
+    """D^2 sampling of x [N, D]: picks [k], filled [1]."""
+    if first < 0:
+        first = min(int(uniform(seed, 0) * len(x)), len(x) - 1)
+    return _d2_sampling(x.cpu().double(), first, k, seed, x)
+
+
+def gradient_kmeanspp(
+    outputs: Tensor, probs: bool, tolerance: float, embeddings: Tensor, k: int, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """BADGE: D^2 sampling of g_i = (p_i - onehot(argmax p_i)) (x) h_i, first the longest: picks, filled, bad_row.
+
+    Forms g [N, C * D], which the kernels never do.
+    """
+    p, nonfinite, wrong = distributions(outputs.cpu(), probs, tolerance)
+    bad_row = first_row(nonfinite | wrong).to(outputs.device)
+    if k == 0 or int(bad_row) < len(p):
+        return _integers([0] * k, outputs), _integers([0], outputs), bad_row
+    a = p - torch.nn.functional.one_hot(p.argmax(1), p.shape[1])  # [N, C]
+    g = (a[:, :, None] * embeddings.cpu().double()[:, None, :]).flatten(1)  # [N, C * D]
+    first = int(g.square().sum(1).argmax())
+    return (*_d2_sampling(g, first, k, seed, outputs), bad_row)
+
+
+def _d2_sampling(points: Tensor, first: int, k: int, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    weights = torch.full((len(points),), torch.inf, dtype=torch.float64)  # [N] squared distance to the nearest pick
+    taken = torch.zeros(len(points), dtype=torch.bool)
+    picks: list[int] = []
+    filled = 0
+    for j in range(k):
+        pick = first
+        if j > 0:
+            cumulative = weights.cumsum(0)
+            pick = int(torch.searchsorted(cumulative, uniform(seed, j) * cumulative[-1], right=True))
+            if cumulative[-1] == 0:  # only copies of the picks are left: the lowest index
+                pick = int((~taken).nonzero()[0])
+                filled += 1
+        picks.append(pick)
+        taken[pick] = True
+        weights = torch.minimum(weights, (points - points[pick]).square().sum(1))
+        weights[pick] = 0
+    return _integers(picks, like), _integers([filled], like)
+
+
+def _integers(values: list[int], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64, device=like.device)
