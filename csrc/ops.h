@@ -45,10 +45,10 @@ struct MCUncertaintyScores {
 
 // The answer of a selection op. `picks` [k]: row numbers in pick order, all different.
 struct Selection {
-  int64_t* picks;  // [k]
-  float* radius;   // kcenter_greedy: [k], covering radius after each pick; else nullptr
-  int64_t* filled; // [1]: how many of the last picks only filled up because every remaining weight
-                   //      (distance) was 0; these go by lowest index
+  int64_t* picks;   // [k]
+  float* radius;    // kcenter_greedy: [k], covering radius after each pick; else nullptr
+  int64_t* filled;  // [1]: how many of the last picks only filled up because every remaining weight
+                    //      (distance) was 0; these go by lowest index
 };
 
 // Called between picks by the calling thread; throwing from it ends the op (Ctrl-C, progress).
@@ -74,14 +74,16 @@ struct Stream {
 // squared_norms: out_i = |x_i|^2, summed in the same order as the distances below. Not finite for a row
 //   that holds NaN or Inf or whose square overflows.
 // kcenter_greedy: farthest-first traversal. Distances between rows x_i * scale_i (scale [N] or nullptr = 1), Euclidean.
-//   centers [n_centers]: rows that are centers already and never returned; first: the first pick, or -1 = the farthest from centers
-//   (n_centers or first must be given). Distances are direct differences (no cancellation): copies have distance 0 exactly.
-// kmeanspp: D^2 sampling: first pick `first`, or uniform if -1; then row i with probability d2(i, picks) / sum. Draw number j
-//   (j = 0 is the first pick's) is uniform(seed, j) of common/random.h, looked up in the running sum of the weights: chunks of kDrawChunk rows,
-//   a chunk's sum in double, rows in order.
+//   centers [n_centers]: rows that are centers already and never returned; first: the first pick, or -1 = the farthest
+//   from centers (n_centers or first must be given). Distances are direct differences (no cancellation): copies have
+//   distance 0 exactly.
+// kmeanspp: D^2 sampling: first pick `first`, or uniform if -1; then row i with probability d2(i, picks) / sum. Draw
+// number j
+//   (j = 0 is the first pick's) is uniform(seed, j) of common/random.h, looked up in the running sum of the weights:
+//   chunks of kDrawChunk rows, a chunk's sum in double, rows in order.
 // gradient_kmeanspp: BADGE. D^2 sampling over g_i = (p_i - onehot(argmax p_i)) (x) h_i, which is never formed:
-//   |g_i - g_j|^2 = |a_i|^2 |h_i|^2 + |a_j|^2 |h_j|^2 - 2 <a_i, a_j> <h_i, h_j>, clamped at 0. First pick: the largest |g|; then as kmeanspp,
-//   with draw number j for pick j. bad_row as in uncertainty_scores.
+//   |g_i - g_j|^2 = |a_i|^2 |h_i|^2 + |a_j|^2 |h_j|^2 - 2 <a_i, a_j> <h_i, h_j>, clamped at 0. First pick: the largest
+//   |g|; then as kmeanspp, with draw number j for pick j. bad_row as in uncertainty_scores.
 
 namespace cpu {
 

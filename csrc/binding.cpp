@@ -1,0 +1,118 @@
+// pybind11 only: addresses and sizes become Matrix and Selection, the GIL is released, signals are answered. No
+// algorithm.
+#include <pybind11/functional.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+
+#include "common/parallel.h"
+#include "cpu/isa.h"
+#include "ops.h"
+#if AUTOAL_WITH_CUDA
+#include "binding_cuda.h"
+#endif
+
+namespace py = pybind11;
+
+namespace autoal {
+namespace {
+
+template <class T>
+T* at(uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+// Between picks, at most every 100 ms: answers Ctrl-C and tells `progress` (a callable or None) how many picks there
+// are.
+Tick make_tick(const py::object& progress) {
+  using Clock = std::chrono::steady_clock;
+  return [progress, last = Clock::now()](int64_t picked) mutable {
+    const auto now = Clock::now();
+    if (now - last < std::chrono::milliseconds(100)) return;
+    last = now;
+    py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (!progress.is_none()) progress(picked);
+  };
+}
+
+void bind_cpu(py::module_& m) {
+  m.def("isa", [] { return std::string(cpu::isa().name); });
+  m.def("isas", &cpu::isas);
+  m.def("set_isa", &cpu::set_isa);
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads", [](int n) {
+    if (n < 1) throw py::value_error("the number of threads must be at least 1");
+    set_num_threads(n);
+  });
+
+  m.def("uncertainty_scores", [](const Matrix& x, int kind, float tolerance, uintptr_t entropy, uintptr_t margin,
+                                 uintptr_t least_confidence, uintptr_t bad_row) {
+    py::gil_scoped_release nogil;
+    cpu::uncertainty_scores(x, static_cast<Kind>(kind), tolerance,
+                            {at<float>(entropy), at<float>(margin), at<float>(least_confidence)}, at<int64_t>(bad_row));
+  });
+  m.def("mc_uncertainty_scores", [](const Samples& x, int kind, float tolerance, uintptr_t bald, uintptr_t entropy,
+                                    uintptr_t mean_std, uintptr_t variation_ratio, uintptr_t bad_row) {
+    py::gil_scoped_release nogil;
+    cpu::mc_uncertainty_scores(x, static_cast<Kind>(kind), tolerance,
+                               {at<float>(bald), at<float>(entropy), at<float>(mean_std), at<float>(variation_ratio)},
+                               at<int64_t>(bad_row));
+  });
+  m.def("squared_norms", [](const Matrix& x, uintptr_t out) {
+    py::gil_scoped_release nogil;
+    cpu::squared_norms(x, at<float>(out));
+  });
+  m.def("kcenter_greedy",
+        [](const Matrix& x, uintptr_t scale, uintptr_t centers, int64_t n_centers, int64_t first, int64_t k,
+           uintptr_t picks, uintptr_t radius, uintptr_t filled, const py::object& progress) {
+          const Tick tick = make_tick(progress);
+          py::gil_scoped_release nogil;
+          cpu::kcenter_greedy(x, at<float>(scale), at<int64_t>(centers), n_centers, first, k,
+                              {at<int64_t>(picks), at<float>(radius), at<int64_t>(filled)}, tick);
+        });
+  m.def("kmeanspp", [](const Matrix& x, int64_t first, int64_t k, uint64_t seed, uintptr_t picks, uintptr_t filled,
+                       const py::object& progress) {
+    const Tick tick = make_tick(progress);
+    py::gil_scoped_release nogil;
+    cpu::kmeanspp(x, first, k, seed, {at<int64_t>(picks), nullptr, at<int64_t>(filled)}, tick);
+  });
+  m.def("gradient_kmeanspp",
+        [](const Matrix& outputs, int kind, float tolerance, const Matrix& embeddings, int64_t k, uint64_t seed,
+           uintptr_t picks, uintptr_t filled, uintptr_t bad_row, const py::object& progress) {
+          const Tick tick = make_tick(progress);
+          py::gil_scoped_release nogil;
+          cpu::gradient_kmeanspp(outputs, static_cast<Kind>(kind), tolerance, embeddings, k, seed,
+                                 {at<int64_t>(picks), nullptr, at<int64_t>(filled)}, at<int64_t>(bad_row), tick);
+        });
+}
+
+}  // namespace
+}  // namespace autoal
+
+PYBIND11_MODULE(_core, m) {
+  using namespace autoal;
+  m.doc() = "Native kernels of autoal; called by autoal.ops alone, which checks the arguments.";
+  py::class_<Matrix>(m, "Matrix").def(py::init([](uintptr_t data, int64_t rows, int64_t cols, int dtype) {
+    return Matrix{at<void>(data), rows, cols, static_cast<DType>(dtype)};
+  }));
+  py::class_<Samples>(m, "Samples")
+      .def(py::init([](uintptr_t data, int64_t t, int64_t n, int64_t c, int64_t stride_t, int64_t stride_n,
+                       int64_t stride_c, int dtype) {
+        return Samples{at<void>(data), t, n, c, stride_t, stride_n, stride_c, static_cast<DType>(dtype)};
+      }));
+
+  py::module_ cpu_module = m.def_submodule("cpu");
+  bind_cpu(cpu_module);
+
+  py::module_ cuda_module = m.def_submodule("cuda");
+#if AUTOAL_WITH_CUDA
+  m.attr("built_with_cuda") = true;
+  bind_cuda(cuda_module);
+#else
+  m.attr("built_with_cuda") = false;
+  cuda_module.def("device_count", [] { return 0; });
+  cuda_module.def("status", [] { return "built without CUDA (no nvcc was found, or AUTOAL_CUDA=OFF)"; });
+#endif
+}

@@ -1,0 +1,34 @@
+// The hot functions of one instruction set, and the choice among them at run time.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace autoal::cpu {
+
+// What each does stands beside its definition in hot_*.cpp.
+struct Isa {
+  const char* name;
+  void (*read_row)(const void* x, int dtype, int64_t i, int64_t d, const float* scale, float* out);
+  int64_t (*cover)(const void* x, int dtype, int64_t begin, int64_t end, int64_t d, const float* scale,
+                   const float* center, float* buffer, float* weight, double* total);
+  void (*dots)(const void* x, int dtype, int64_t begin, int64_t end, int64_t d, const float* other, float* buffer,
+               float* out);
+  int64_t (*uncertainty)(const void* x, int dtype, int probs, float tolerance, int64_t begin, int64_t end, int64_t c,
+                         float* buffer, float* entropy, float* margin, float* least_confidence);
+  int64_t (*mc_uncertainty)(const void* x, int dtype, int probs, float tolerance, int64_t t, int64_t c,
+                            int64_t stride_t, int64_t stride_n, int64_t stride_c, int64_t begin, int64_t end,
+                            float* buffer, float* bald, float* entropy, float* mean_std, float* variation_ratio);
+  int64_t (*residuals)(const void* x, int dtype, int probs, float tolerance, int64_t begin, int64_t end, int64_t c,
+                       float* buffer, float* out);
+};
+
+const Isa& isa();                       // the one in use
+std::vector<std::string> isas();        // those that this processor runs, the best last
+void set_isa(const std::string& name);  // throws std::invalid_argument
+
+// The hot files pad rows to this many floats.
+constexpr int64_t kLanes = 16;
+constexpr int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
+
+}  // namespace autoal::cpu

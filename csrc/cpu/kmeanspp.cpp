@@ -1,0 +1,34 @@
+// kmeanspp: D^2 sampling, one pass over the rows per pick.
+#include <limits>
+#include <vector>
+
+#include "cpu/draw.h"
+#include "cpu/isa.h"
+#include "ops.h"
+
+namespace autoal::cpu {
+
+void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out, const Tick& tick) {
+  const Isa& hot = isa();
+  const int dtype = static_cast<int>(x.dtype);
+  Weights weights(x.rows);
+  std::fill(weights.value.begin(), weights.value.end(), std::numeric_limits<float>::infinity());
+  std::vector<float> center(padded(x.cols));
+
+  const auto pick = [&](int64_t j) -> int64_t {
+    if (j > 0) return weights.draw(seed, static_cast<uint64_t>(j));
+    return first >= 0 ? first : static_cast<int64_t>(uniform(seed, 0) * static_cast<double>(x.rows));
+  };
+  const auto cover = [&](int64_t row) {
+    hot.read_row(x.data, dtype, row, x.cols, nullptr, center.data());
+    weights.update([&](int64_t begin, int64_t end) {
+      std::vector<float> buffer(padded(x.cols));
+      double total = 0.0;
+      hot.cover(x.data, dtype, begin, end, x.cols, nullptr, center.data(), buffer.data(), weights.value.data(), &total);
+      return total;
+    });
+  };
+  sample(weights, k, out, tick, pick, cover);
+}
+
+}  // namespace autoal::cpu
