@@ -68,7 +68,8 @@ def as_floats(value: Any, name: str, shape: str) -> Tensor:
         value = tensor_of(value)
     if not value.dtype.is_floating_point:
         raise TypeError(f"{name} must be {shape} float, got {describe(value)}: convert it with .float()")
-    return value.detach() if value.dtype in FLOATS else value.detach().to(torch.float32)
+    value = value.detach() if value.requires_grad else value  # the same object where it can be: strategies know it by that
+    return value if value.dtype in FLOATS else value.to(torch.float32)
 
 
 def as_indices(value: Any, name: str, n: int) -> np.ndarray:
@@ -149,8 +150,9 @@ def name_rows(rows: Sequence[int]) -> str:
 def unknown_name(kind: str, name: Any, known: Iterable[str]) -> ValueError:
     """The error for a name that is not in ``known``: suggests the nearest and lists all."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    lower = {other.lower(): other for other in names}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
+    hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     return ValueError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}")
 
 

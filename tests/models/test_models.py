@@ -14,6 +14,8 @@ from autoal.models.resnet import resnet18
 @pytest.fixture(scope="module")
 def digits():
     images, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(y))  # the set is sorted by writer
+    images, y = images[order], y[order]
     return (images.reshape(-1, 8, 8) * 15.9).astype(np.uint8), y
 
 
