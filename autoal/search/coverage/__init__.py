@@ -1,0 +1,1 @@
+"""``variant="coverage"``: one stage of the round per module; ``variant.py`` calls them in order."""

@@ -1,0 +1,28 @@
+"""The graph of nearest neighbors in the pool, on which FitNet's predictions are compared."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from autoal import ops
+
+NEIGHBORS = 10
+EXACT_UP_TO = 20_000  # points
+PROBES = 16  # cells of that index that are searched per point
+
+
+def neighbor_graph(unit: Tensor) -> np.ndarray:
+    """Indices [N, min(10, N - 1)] of the most similar other points of unit rows [N, D], nearest first; never the point.
+
+    Exact up to 20,000 points; beyond, an inverted-file index of FAISS where it is installed and the points are on the
+    CPU, else exact all the same (quadratic in N, in bounded memory).
+    """
+    n = len(unit)
+    k = min(NEIGHBORS, n - 1)
+    inverted_file = n > EXACT_UP_TO and unit.device.type == "cpu" and ops.backends()["faiss"]["live"]
+    _, found = ops.knn(unit, unit, k + 1, metric="ip", nprobe=PROBES if inverted_file else None)
+    neighbors = found.cpu().numpy()
+    own = neighbors == np.arange(n)[:, None]
+    own[~own.any(axis=1), -1] = True  # a point with many copies need not find itself: it drops its last neighbor
+    return neighbors[~own].reshape(n, k)

@@ -1,0 +1,35 @@
+"""A pool's embeddings as the search uses them; computed once, kept while the embeddings stay the same."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autoal.models.softmax_regression import prepare
+from autoal.search.coverage.neighbors import neighbor_graph
+
+
+class Features:
+    """Embeddings of a pool: prepared for FitNet, and on the unit sphere for the kernel.
+
+    Attributes:
+        x: [N, D + 1] float32, centered and scaled, with a bias column.
+        unit: [N, D + 1] float32, the rows of x at length one.
+    """
+
+    def __init__(self, embeddings: Tensor) -> None:
+        self.x = prepare(embeddings)
+        self.unit = torch.nn.functional.normalize(self.x, dim=1)
+
+    @cached_property
+    def graph(self) -> np.ndarray:
+        """[N, k] int64, the nearest neighbors of each point."""
+        return neighbor_graph(self.unit)
+
+    def describe(self, embeddings: Tensor) -> bool:
+        """Whether these are the features of ``embeddings`` [N, D]."""
+        x = self.x
+        return len(embeddings) == len(x) and embeddings.device == x.device and torch.equal(prepare(embeddings), x)
