@@ -1,0 +1,140 @@
+"""One cell of a grid: a data set, a strategy, a seed and the settings; its records, stored once it is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoal import files, models
+from autoal.experiment.datasets import DataSet
+from autoal.experiment.metrics import Record, accuracy, balanced_accuracy
+from autoal.learner import ActiveLearner, Round
+from autoal.oracle import DataSetOracle
+from autoal.search.autoal import AutoAL
+from autoal.strategies import Strategy, resolve
+
+FORMAT = 1  # of the stored records; a new number recomputes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all cells of a grid share.
+
+    Attributes:
+        initial_size: Labels of round 0.
+        query_size: Labels per later round.
+        rounds: Rounds after round 0.
+        model: Name of the task model.
+        device: "auto", "cpu" or "cuda".
+        variant, search, candidates: Of ``AutoAL``; None leaves its default.
+    """
+
+    initial_size: int = 20
+    query_size: int = 20
+    rounds: int = 10
+    model: str = "linear"
+    device: str = "auto"
+    variant: str | None = None
+    search: str | None = None
+    candidates: tuple[str, ...] | None = None
+
+    def strategy(self, name: str) -> Strategy:
+        """A new object of the strategy ``name`` with these settings."""
+        if name != AutoAL.name:
+            return resolve(name)
+        chosen: dict[str, Any] = {"variant": self.variant, "search": self.search, "candidates": self.candidates}
+        return AutoAL(**{key: value for key, value in chosen.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is run once; ``key`` names its file."""
+
+    dataset: str
+    fingerprint: str  # of the data themselves: another set under the same name is another cell
+    strategy: str
+    seed: int
+    settings: Settings
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of all that decides the result."""
+        settings = asdict(self.settings)
+        if self.strategy != AutoAL.name:  # no other strategy reads them
+            for name in ("variant", "search", "candidates"):
+                settings.pop(name)
+        content = {**asdict(self), "settings": settings, "format": FORMAT}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def path(self, folder: Path) -> Path:
+        """Where its records are kept in the grid's folder."""
+        return folder / "cells" / f"{self.key}.jsonl"
+
+    def load(self, folder: Path) -> list[Record] | None:
+        """Its records, or None if it has not been finished."""
+        path = self.path(folder)
+        if not path.exists():
+            return None
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def save(self, folder: Path, records: list[Record]) -> None:
+        """Stores its records, whole or not at all."""
+        files.atomic_write_text(self.path(folder), "".join(json.dumps(record) + "\n" for record in records))
+
+
+def fingerprint(data: DataSet) -> str:
+    """SHA-256 over a data set's arrays."""
+    digest = hashlib.sha256()
+    for array in (data.x_train, data.y_train, data.x_test, data.y_test):
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def run_cell(cell: Cell, data: DataSet, on_round: Callable[[], None] = lambda: None) -> list[Record]:
+    """Runs a cell: R + 1 records, round 0 being the state after the initial labels.
+
+    The initial sample and the task model depend on the seed alone, so cells of one seed are paired across strategies.
+    """
+    settings = cell.settings
+    learner = ActiveLearner(
+        data.x_train,
+        models.make(settings.model, device=settings.device),
+        settings.strategy(cell.strategy),
+        oracle=DataSetOracle(data.y_train),
+        initial_size=settings.initial_size,
+        query_size=settings.query_size,
+        budget=settings.initial_size + settings.rounds * settings.query_size,
+        n_classes=data.n_classes,
+        seed=cell.seed,
+    )
+    x_test = torch.from_numpy(data.x_test)
+    records: list[Record] = []
+
+    def record(done: Round) -> None:
+        predicted = learner.model.predict(x_test)
+        line: Record = {
+            "dataset": cell.dataset,
+            "strategy": cell.strategy,
+            "seed": cell.seed,
+            "round": done.number,
+            "labeled": done.labeled,
+            "accuracy": accuracy(predicted, data.y_test),
+            "balanced_accuracy": balanced_accuracy(predicted, data.y_test),
+            "query_seconds": done.query_seconds,
+            "fit_seconds": done.fit_seconds,
+        }
+        if done.query.strategy_weights:
+            line["strategy_weights"] = done.query.strategy_weights
+        records.append(line)
+        on_round()
+
+    learner.run(callback=record)
+    return records

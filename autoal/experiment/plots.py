@@ -1,0 +1,106 @@
+"""Pictures that a person can read: learning curves with error bands, AutoAL's strategy weights over rounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from autoal.experiment.metrics import Record
+
+# Okabe and Ito's palette, safe for color-blind readers; AutoAL and random stand apart.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#7F7F7F", "#AA4499", "#44AA99")
+SPECIAL = {"autoal": "#000000", "random": "#999999"}
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
+PANEL = (7.0, 4.6)  # inches
+DPI = 130
+
+
+def learning_curve(records: list[Record], summary: dict[str, Any], path: Path) -> None:
+    """Mean test accuracy against labels, a panel per data set; bands are standard errors over seeds, AULC in the legend."""
+    datasets = _distinct(records, "dataset")
+    figure = _figure(len(datasets))
+    style = _styles(_distinct(records, "strategy"))
+    for panel, dataset in enumerate(datasets):
+        axes = figure.add_subplot(1, len(datasets), panel + 1)
+        areas = summary["aulc_by_dataset"][dataset]
+        for strategy in sorted(areas, key=lambda s: -areas[s]["mean"]):
+            x, y = _curves([r for r in records if r["dataset"] == dataset and r["strategy"] == strategy], "accuracy")
+            mean, width = 100 * y.mean(axis=0), 2.4 if strategy == "autoal" else 1.4
+            area = areas[strategy]
+            error = "" if area["sem"] is None else f" ± {100 * area['sem']:.1f}"
+            label = f"{strategy}  {100 * area['mean']:.1f}{error}"
+            axes.plot(x, mean, label=label, linewidth=width, zorder=3 if strategy == "autoal" else 2, **style[strategy])
+            if len(y) > 1:
+                band = 100 * y.std(axis=0, ddof=1) / np.sqrt(len(y))
+                axes.fill_between(x, mean - band, mean + band, color=style[strategy]["color"], alpha=0.13, linewidth=0)
+        seeds = len({r["seed"] for r in records if r["dataset"] == dataset})
+        axes.set_title(f"{dataset}  ({seeds} seed{'s' if seeds > 1 else ''})", loc="left")
+        axes.set_xlabel("labels")
+        axes.set_ylabel("test accuracy, %")
+        axes.legend(title="strategy, AULC %", fontsize=8, title_fontsize=8, frameon=False, loc="lower right")
+        _tidy(axes)
+    _save(figure, path)
+
+
+def strategy_weights(records: list[Record], path: Path) -> None:
+    """AutoAL's weight of each candidate strategy over rounds, mean over seeds, a panel per data set."""
+    weighted = [r for r in records if "strategy_weights" in r]
+    datasets = _distinct(weighted, "dataset")
+    figure = _figure(len(datasets))
+    for panel, dataset in enumerate(datasets):
+        axes = figure.add_subplot(1, len(datasets), panel + 1)
+        rows = [r for r in weighted if r["dataset"] == dataset]
+        candidates = list(rows[0]["strategy_weights"])
+        style = _styles(candidates)
+        for candidate in candidates:
+            flat = [{**r, "weight": r["strategy_weights"].get(candidate, 0.0)} for r in rows]
+            x, y = _curves(flat, "weight", x="round")
+            axes.plot(x, y.mean(axis=0), label=candidate, linewidth=1.6, marker="o", markersize=3, **style[candidate])
+        axes.axhline(1 / len(candidates), color="#BBBBBB", linewidth=0.8, zorder=0)
+        axes.set_title(f"{dataset}: what AutoAL trusts", loc="left")
+        axes.set_xlabel("round")
+        axes.set_ylabel("weight (gray: all alike)")
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _tidy(axes)
+    _save(figure, path)
+
+
+def _curves(rows: list[Record], key: str, x: str = "labeled") -> tuple[np.ndarray, np.ndarray]:
+    """x [R] and values [seeds, R] of the rows of one strategy."""
+    seeds = sorted({r["seed"] for r in rows})
+    rounds = sorted({r["round"] for r in rows})
+    table = {(r["seed"], r["round"]): r for r in rows}
+    positions = np.array([table[seeds[0], t][x] for t in rounds])
+    return positions, np.array([[table[s, t][key] for t in rounds] for s in seeds])
+
+
+def _styles(names: list[str]) -> dict[str, dict[str, Any]]:
+    others = [name for name in names if name not in SPECIAL]
+    styles: dict[str, dict[str, Any]] = {
+        name: {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i // 3 % len(DASHES)]} for i, name in enumerate(others)
+    }
+    return styles | {name: {"color": color, "linestyle": "-"} for name, color in SPECIAL.items() if name in names}
+
+
+def _distinct(records: list[Record], key: str) -> list[str]:
+    return list(dict.fromkeys(record[key] for record in records))
+
+
+def _figure(panels: int) -> Figure:
+    return Figure(figsize=(PANEL[0] * panels, PANEL[1]), layout="constrained")
+
+
+def _tidy(axes: Any) -> None:
+    axes.grid(color="#E6E6E6", linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure).print_figure(str(path), dpi=DPI, format="png")
