@@ -50,7 +50,9 @@ def win_rates(areas: dict[Run, float]) -> dict[str, dict[str, float | None]]:
             if one == other:
                 continue
             both = [
-                (areas[d, one, s], areas[d, other, s]) for d, s in pairs if (d, one, s) in areas and (d, other, s) in areas
+                (areas[d, one, s], areas[d, other, s])
+                for d, s in pairs
+                if (d, one, s) in areas and (d, other, s) in areas
             ]
             points = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in both]
             table[one][other] = float(np.mean(points)) if points else None

@@ -82,7 +82,8 @@ def _curves(rows: list[Record], key: str, x: str = "labeled") -> tuple[np.ndarra
 def _styles(names: list[str]) -> dict[str, dict[str, Any]]:
     others = [name for name in names if name not in SPECIAL]
     styles: dict[str, dict[str, Any]] = {
-        name: {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i // 3 % len(DASHES)]} for i, name in enumerate(others)
+        name: {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i // 3 % len(DASHES)]}
+        for i, name in enumerate(others)
     }
     return styles | {name: {"color": color, "linestyle": "-"} for name, color in SPECIAL.items() if name in names}
 

@@ -1,0 +1,102 @@
+"""``autoal select``: arrays on disk in, picks out."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from autoal import files, ops
+from autoal.selection import select
+from autoal.strategies import resolve
+from autoal.types import Outputs, Query
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    add = parser.add_argument
+    add("--embeddings", help=".npy [N, D] float: embeddings of the whole pool")
+    add("--logits", help=".npy [N, C] float: class scores of the whole pool")
+    add("--mc-logits", help=".npy [T, N, C] float: class scores of T stochastic passes")
+    add("--labeled", help=".npy [L] int: pool indices that have a label")
+    add("--labels", help=".npy [L] int: their class numbers")
+    add("-n", "--size", type=int, required=True, help="how many samples to ask for")
+    add("--strategy", default="autoal", help="see: autoal strategies (%(default)s)")
+    add("--seed", type=int, default=0, help="source of all randomness (%(default)s)")
+    add("--out", help="CSV file; without it the rows go to stdout")
+
+
+def call(arguments: argparse.Namespace) -> None:
+    """Selects and writes one row per pick: index, score, rank, and provenance columns."""
+    strategy = resolve(arguments.strategy)
+    out = None if arguments.out is None else Path(arguments.out)
+    if out is not None:
+        if out.is_dir():
+            raise ValueError(f"--out must be a file, {out} is a folder")
+        files.writable_folder(out.parent, "--out's folder")
+    arrays = {name: getattr(arguments, name) for name in ("embeddings", "logits", "mc_logits")}
+    if all(path is None for path in arrays.values()):
+        raise ValueError("--embeddings, --logits or --mc-logits must be given: what the strategy looks at")
+    if arguments.labels is not None and arguments.labeled is None:
+        raise ValueError("--labels needs --labeled: the pool indices that the labels belong to")
+    outputs = Outputs(**{name: None if path is None else read_npy(path, option(name)) for name, path in arrays.items()})
+    labeled = () if arguments.labeled is None else read_npy(arguments.labeled, "--labeled")
+    labels = None if arguments.labels is None else read_npy(arguments.labels, "--labels")
+    query = select(outputs, arguments.size, strategy, labeled=labeled, labels=labels, seed=arguments.seed)
+
+    text = as_csv(query)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        files.atomic_write_text(out, text)
+    print(report(query, len(outputs), arguments.strategy), file=sys.stderr)
+
+
+def option(name: str) -> str:
+    """The option that gives an output."""
+    return "--" + name.replace("_", "-")
+
+
+def read_npy(path: str, name: str) -> np.ndarray:
+    """The array in an .npy file, memory-mapped and never unpickled.
+
+    Raises:
+        ValueError: If it is missing, damaged, or no plain array.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{name}: there is no file {path}")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{name}: {path} is no readable .npy file ({error}): save it with numpy.save") from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError(f"{name}: {path} is an .npz archive: give one .npy file per array")
+    return array
+
+
+def as_csv(query: Query) -> str:
+    """One row per pick, best first."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "score", "rank", *query.provenance])
+    columns = [column.tolist() for column in query.provenance.values()]
+    for rank, (index, score) in enumerate(zip(query.indices.tolist(), query.scores, strict=True)):
+        writer.writerow([index, f"{score:.7g}", rank, *[shown(column[rank]) for column in columns]])
+    return text.getvalue()
+
+
+def shown(value: object) -> object:
+    """Floats in seven digits, all else as it is."""
+    return f"{value:.7g}" if isinstance(value, float) else value
+
+
+def report(query: Query, n: int, strategy: str) -> str:
+    """One line: what was selected, how long the stages took, which backend ran."""
+    cpu = ops.backends()["cpu"]
+    stages = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in query.timings.items())
+    return f"{len(query)} of {n:,} samples by {strategy} ({stages}) on cpu, {cpu['isa']}, {cpu['threads']} threads"
