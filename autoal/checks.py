@@ -68,7 +68,9 @@ def as_floats(value: Any, name: str, shape: str) -> Tensor:
         value = tensor_of(value)
     if not value.dtype.is_floating_point:
         raise TypeError(f"{name} must be {shape} float, got {describe(value)}: convert it with .float()")
-    value = value.detach() if value.requires_grad else value  # the same object where it can be: strategies know it by that
+    value = (
+        value.detach() if value.requires_grad else value
+    )  # the same object where it can be: strategies know it by that
     return value if value.dtype in FLOATS else value.to(torch.float32)
 
 

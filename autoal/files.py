@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
-    """Calls ``write(temporary)`` beside ``path``, forces it to disk and puts it in place; on any failure nothing is left behind."""
+    """Calls ``write(temporary)`` beside ``path``, forces it to disk and puts it in place; a failure leaves nothing."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)

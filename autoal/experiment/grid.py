@@ -1,4 +1,4 @@
-"""A grid of (data set x strategy x seed): runs what is not finished yet and writes the results of what was asked for."""
+"""A grid of (data set x strategy x seed): runs what is not finished and writes the results of what was asked for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run_grid(
     *,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Runs every cell that is not finished and writes ``metrics.jsonl``, ``summary.json``, ``config.json`` and the pictures.
+    """Runs every cell that is not finished; writes ``metrics.jsonl``, ``summary.json``, ``config.json`` and pictures.
 
     Interrupted, it goes on where it was when called again; more seeds, strategies or data sets extend it.
 

@@ -14,9 +14,9 @@ from autoal.ops import contract
 METRICS = ("l2", "cosine", "ip")
 BACKENDS = ("auto", "faiss", "exact")
 
-# Tiles of the exact search: 4 M distances (16 MB, and 32 MB for each copy of their keys) whatever Q and N are.
-TILE_QUERIES = 512
-TILE_ROWS = 8192
+# Tiles of the exact search: 16 M distances (64 MB) whatever Q and N are.
+TILE_QUERIES = 1024
+TILE_ROWS = 16384
 TRAIN_PER_LIST = 64  # rows per IVF list that its k-means sees
 
 
@@ -97,26 +97,41 @@ def _exact(q: Tensor, x: Tensor, k: int, metric: str) -> Tensor:
     """Tiles of the database outside, so that a memory map is read once; the best so far are kept for all queries."""
     # |q - x| is the same for q and x moved by one vector; near the origin the product form loses fewer digits.
     shift = x[:TILE_ROWS].float().mean(0) if metric == "l2" else torch.zeros(x.shape[1], device=x.device)
-    best = torch.empty(len(q), 0, dtype=torch.int64, device=x.device)  # [Q, <= k] keys, ascending
-    for start in range(0, len(x), TILE_ROWS):
+    best = torch.full((len(q), k), torch.inf, device=x.device)  # [Q, k] ascending
+    indices = torch.zeros((len(q), k), dtype=torch.int64, device=x.device)
+    for start in range(0, len(x) if k else 0, TILE_ROWS):
         rows = _prepared(x[start : start + TILE_ROWS], shift, metric)  # [R, D]
-        numbers = torch.arange(start, start + len(rows), device=x.device)
-        found = []
+        squares = rows.square().sum(1)
         for tile in range(0, len(q), TILE_QUERIES):
-            part = _prepared(q[tile : tile + TILE_QUERIES], shift, metric)
+            here = slice(tile, tile + TILE_QUERIES)
+            part = _prepared(q[here], shift, metric)
             far = -(part @ rows.T)  # [P, R], smaller = nearer
             if metric == "l2":
-                far = far.mul_(2).add_(rows.square().sum(1)).add_(part.square().sum(1)[:, None]).clamp_min_(0)
-            keys = torch.cat([best[tile : tile + TILE_QUERIES], _keys(far, numbers)], dim=1)
-            found.append(keys.topk(min(k, keys.shape[1]), dim=1, largest=False).values)
-        best = torch.cat(found) if found else best
-    return best.bitwise_and_(0xFFFFFFFF) if len(q) else best.new_empty(0, k)
+                far = far.mul_(2).add_(squares).add_(part.square().sum(1)[:, None]).clamp_min_(0)
+            values, positions = _smallest(far, min(k, len(rows)))
+            # A stable sort keeps ties in the order of rows: the best so far are of lower rows.
+            best[here], order = _sorted(torch.cat([best[here], values], 1), k)
+            indices[here] = torch.cat([indices[here], positions + start], 1).gather(1, order)
+    return indices
 
 
-def _keys(far: Tensor, numbers: Tensor) -> Tensor:
-    """int64 keys [P, R] in the order of (distance, row number): topk then knows no ties."""
-    bits = (far + 0.0).view(torch.int32).long()  # -0.0 becomes 0.0
-    return torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).bitwise_left_shift_(32).bitwise_or_(numbers)
+def _smallest(far: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k smallest of each row of far [P, R] and their positions, by (value, position): what topk leaves open."""
+    values, positions = far.topk(min(k + 1, far.shape[1]), dim=1, largest=False)
+    if far.shape[1] > k:
+        tied = values[:, k - 1] == values[:, k]  # topk took any of the ties
+        values, positions = values[:, :k], positions[:, :k]
+        if bool(tied.any()):
+            values[tied], positions[tied] = _sorted(far[tied], k)
+    positions, order = positions.sort(dim=1)
+    values, order = _sorted(values.gather(1, order), k)
+    return values, positions.gather(1, order)
+
+
+def _sorted(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k smallest of each row, ascending, ties by position, and their positions."""
+    values, positions = values.sort(dim=1, stable=True)
+    return values[:, :k], positions[:, :k]
 
 
 def _prepared(rows: Tensor, shift: Tensor, metric: str) -> Tensor:

@@ -46,7 +46,7 @@ def entropy(p: Tensor) -> Tensor:
     return torch.special.entr(p).sum(-1)
 
 
-def uncertainty_scores(x: Tensor, probs: bool, tolerance: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def uncertainty_scores(x: Tensor, probs: bool, tolerance: float) -> tuple[Tensor, ...]:
     """x [N, C] -> entropy, margin, least_confidence [N], bad_row [1]."""
     p, nonfinite, wrong = distributions(x.cpu(), probs, tolerance)
     top = torch.nn.functional.pad(p, (0, 1)).topk(2, dim=1).values  # [N, 2]; with one class p(2) = 0
@@ -54,7 +54,7 @@ def uncertainty_scores(x: Tensor, probs: bool, tolerance: float) -> tuple[Tensor
     return (*(score.float().to(x.device) for score in scores), first_row(nonfinite | wrong).to(x.device))
 
 
-def mc_uncertainty_scores(x: Tensor, probs: bool, tolerance: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def mc_uncertainty_scores(x: Tensor, probs: bool, tolerance: float) -> tuple[Tensor, ...]:
     """x [T, N, C] -> bald, entropy, mean_std, variation_ratio [N], bad_row [1]."""
     p, nonfinite, wrong = distributions(x.cpu(), probs, tolerance)
     mean = p.mean(0)  # [N, C]
@@ -104,7 +104,7 @@ def kcenter_greedy(
 def kmeanspp(x: Tensor, first: int, k: int, seed: int) -> tuple[Tensor, Tensor]:
     """D^2 sampling of x [N, D]: picks [k], filled [1]."""
     if first < 0:
-        first = min(int(uniform(seed, 0) * len(x)), len(x) - 1)
+        first = int(uniform(seed, 0) * len(x))
     return _d2_sampling(x.cpu().double(), first, k, seed, x)
 
 
@@ -121,8 +121,9 @@ def gradient_kmeanspp(
         return _integers([0] * k, outputs), _integers([0], outputs), bad_row
     a = p - torch.nn.functional.one_hot(p.argmax(1), p.shape[1])  # [N, C]
     g = (a[:, :, None] * embeddings.cpu().double()[:, None, :]).flatten(1)  # [N, C * D]
-    first = int(g.square().sum(1).argmax())
-    return (*_d2_sampling(g, first, k, seed, outputs), bad_row)
+    norms = g.square().sum(1)
+    picks, filled = _d2_sampling(g, int(norms.argmax()), k, seed, outputs)
+    return picks, filled + int(norms.max() == 0), bad_row
 
 
 def _d2_sampling(points: Tensor, first: int, k: int, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from autoal.strategies.base import ScoreStrategy, Strategy
 from autoal.types import OUTPUT_NAMES, Context, Outputs
 
 SUBSAMPLE = 2_000  # most samples that a set-choosing candidate is shown when its vote frequency is taken
+WHOLE_POOL = 20_000  # unlabeled samples up to which such a candidate is also asked for its own batch
 PARTITIONS = 5  # random partitions of the unlabeled samples into subsamples: votes per sample
 MC_NUMBERS = 1 << 26  # MC logits drawn from FitNet at a time: 256 MiB
 
@@ -91,10 +92,14 @@ class Candidates:
         return (rankdata(raw, axis=0) - 0.5) / len(unlabeled)
 
     def votes(self, context: Context, fit_net: FitNet, x: Tensor, size: int, ranks: np.ndarray) -> np.ndarray:
-        """[U, S] bool: would the candidate itself have the sample in its batch? ``ranks`` [U, S] are those above."""
+        """[U, S] bool: would the candidate itself have the sample in its batch? ``ranks`` [U, S] are those above.
+
+        With more than 20,000 unlabeled samples the batch of a set-choosing candidate is taken to be the samples that it
+        picks most often in subsamples: k-means on a large pool costs more than the rest of the round.
+        """
         votes = np.zeros(ranks.shape, dtype=bool)
         for k, strategy in enumerate(self.strategies):
-            if isinstance(strategy, ScoreStrategy):
+            if isinstance(strategy, ScoreStrategy) or len(ranks) > WHOLE_POOL:
                 votes[np.argsort(-ranks[:, k], kind="stable")[:size], k] = True
             else:
                 batch = strategy.query(_context(context, {*strategy.needs, *strategy.wants}, fit_net, x), size)

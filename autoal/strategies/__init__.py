@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autoal import checks
+from autoal.search.autoal import AutoAL
 from autoal.strategies.badge import Badge
 from autoal.strategies.base import Picks, ScoreStrategy, Strategy
 from autoal.strategies.bayesian import Bald, MeanSTD, VariationRatio
@@ -21,6 +22,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "kmeans": KMeans,
     "kcenter": KCenter,
     "badge": Badge,
+    "autoal": AutoAL,
 }
 
 

@@ -28,7 +28,7 @@ def load(
 
     Args:
         name: A key of ``DATASETS``, or the path of an ``.npz`` with x_train, y_train, x_test, y_test.
-        features: "raw"; "lite0" (frozen EfficientNet-Lite0, images), "minilm" (frozen MiniLM) or "tfidf" (texts); "auto":
+        features: "raw"; "lite0" (frozen EfficientNet-Lite0, of images); "minilm" (frozen) or "tfidf", of texts; "auto":
             lite0 for color images, tfidf for texts, raw for all else.
         folder: Where a named set's official files are; else $AUTOAL_DATA/<name>, the cache, and the set's package.
         cache: The cache; default $AUTOAL_CACHE or ~/.cache/autoal.

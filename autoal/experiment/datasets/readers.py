@@ -66,7 +66,7 @@ def read_cifar10_png(folder: Path) -> Samples:
 
 
 def read_cifar_binary(folder: Path, train: tuple[str, ...], test: tuple[str, ...], label_bytes: int) -> Samples:
-    """CIFAR-10 and CIFAR-100 in the official binary version: per image the label bytes (the last counts), then 3 x 32 x 32."""
+    """CIFAR in the official binary version: per image the label bytes (the last counts), then 3 x 32 x 32 pixels."""
 
     def read(names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         raw = np.concatenate([np.fromfile(folder / name, np.uint8) for name in names])

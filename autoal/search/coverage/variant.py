@@ -118,9 +118,7 @@ class CoverageSearch:
         search_net = SearchNet(len(self.candidates))
         if self.search == "adaptive":
             share = size / len(unlabeled)
-            search_net.fit(
-                evidence.gather(context, features, coverage.gamma, self.candidates, share, self._history)
-            )
+            search_net.fit(evidence.gather(context, features, coverage.gamma, self.candidates, share, self._history))
         clock.lap("search")
 
         u = coverage.uncertainty.double().cpu().numpy()

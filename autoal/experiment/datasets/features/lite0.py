@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 (Tan & Le 2019; the Lite variant of 2020), frozen: images to 1,280 features.
 
-No squeeze-and-excite, ReLU6, "same" padding as in TensorFlow (the odd pixel goes right and below), batch norm with 1e-3.
+No squeeze-and-excite, ReLU6, "same" padding as in TensorFlow (an odd pixel goes right and below), batch norm with 1e-3.
 """
 
 from __future__ import annotations
