@@ -14,9 +14,9 @@ from autoal.ops import contract
 METRICS = ("l2", "cosine", "ip")
 BACKENDS = ("auto", "faiss", "exact")
 
-# Tiles of the exact search: 16 M distances (64 MB) whatever Q and N are.
-TILE_QUERIES = 1024
-TILE_ROWS = 16384
+# Tiles of the exact search: 4 M distances (16 MB) whatever Q and N are; more fall out of the cache.
+TILE_QUERIES = 512
+TILE_ROWS = 8192
 TRAIN_PER_LIST = 64  # rows per IVF list that its k-means sees
 
 
@@ -101,13 +101,11 @@ def _exact(q: Tensor, x: Tensor, k: int, metric: str) -> Tensor:
     indices = torch.zeros((len(q), k), dtype=torch.int64, device=x.device)
     for start in range(0, len(x) if k else 0, TILE_ROWS):
         rows = _prepared(x[start : start + TILE_ROWS], shift, metric)  # [R, D]
-        squares = rows.square().sum(1)
+        # |x|^2 - 2 <q, x> orders as |q - x|^2 does.
+        offset, factor = (rows.square().sum(1), -2) if metric == "l2" else (rows.new_zeros(len(rows)), -1)
         for tile in range(0, len(q), TILE_QUERIES):
             here = slice(tile, tile + TILE_QUERIES)
-            part = _prepared(q[here], shift, metric)
-            far = -(part @ rows.T)  # [P, R], smaller = nearer
-            if metric == "l2":
-                far = far.mul_(2).add_(squares).add_(part.square().sum(1)[:, None]).clamp_min_(0)
+            far = torch.addmm(offset, _prepared(q[here], shift, metric), rows.T, alpha=factor)  # [P, R]
             values, positions = _smallest(far, min(k, len(rows)))
             # A stable sort keeps ties in the order of rows: the best so far are of lower rows.
             best[here], order = _sorted(torch.cat([best[here], values], 1), k)

@@ -47,6 +47,6 @@ def test_draws_are_those_of_the_published_splitmix64():
 
 def test_draws_are_uniform_over_counters_and_seeds():
     for draws in ([reference.uniform(5, j) for j in range(10_000)], [reference.uniform(s, 0) for s in range(10_000)]):
-        assert 0 <= min(draws) and max(draws) < 1
+        assert min(draws) >= 0 and max(draws) < 1
         assert chisquare(np.histogram(draws, 50, (0, 1))[0]).pvalue > 1e-4
     assert reference.uniform(2**63 - 1, 2**40) != reference.uniform(2**63 - 1, 2**40 + 1)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoal import ops
+from autoal.ops import reference
 
 EDGES = [(1, 1, 1), (2, 1, 2), (5, 3, 5), (31, 7, 10), (32, 8, 32), (33, 16, 5), (64, 17, 20), (257, 33, 40)]
 
@@ -58,6 +59,18 @@ def test_any_lattice(lattice, seed, n, d, data):
     ours, ours_radius = ops.kcenter_greedy(x, k, labeled=labeled, first=first, return_radius=True)
     np.testing.assert_array_equal(ours, expected)
     np.testing.assert_allclose(ours_radius, radius, rtol=1e-6)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(0, 5), st.booleans(), st.data())
+def test_the_kernel_equals_the_reference(lattice, seed, n, n_centers, scaled, data):
+    x = lattice(n, 2, seed=seed, high=2)
+    centers = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[: min(n_centers, n - 1)]
+    scale = 2.0 ** torch.arange(n).remainder(3) if scaled else None
+    k = data.draw(st.integers(0, n - len(centers)))
+    first = -1 if len(centers) else 0
+    ours = torch.ops.autoal.kcenter_greedy(x, scale, centers, first, k)
+    for a, b in zip(ours, reference.kcenter_greedy(x, scale, centers, first, k), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_real_numbers(device):
@@ -199,7 +212,7 @@ def test_errors(k, options, error, message):
 
 
 def test_errors_of_the_array():
-    with pytest.raises(TypeError, match="embeddings must be .* int32: convert it"):
+    with pytest.raises(TypeError, match=r"embeddings must be .* int32: convert it"):
         ops.kcenter_greedy(np.zeros((3, 2), np.int32), 1)
     with pytest.raises(ValueError, match=r"embeddings must be \[N, D\] float, got \(3,\)"):
         ops.kcenter_greedy(np.zeros(3, "f4"), 1)

@@ -116,7 +116,7 @@ def test_small_deviations_do_not_cancel():
 def test_bounds_and_invariances(seed, n, c, scale):
     x = logits_like(n, c, seed=seed, scale=scale)
     scores = ops.uncertainty_scores(x)
-    assert 0 <= scores.entropy.min() and scores.entropy.max() <= np.log(c) + 1e-5
+    assert scores.entropy.min() >= 0 and scores.entropy.max() <= np.log(c) + 1e-5
     assert (scores.margin >= scores.least_confidence - 1e-6).all(), "p(2) >= 0"
     assert (scores.least_confidence <= 1 - 1 / c + 1e-6).all()
     order = torch.randperm(c, generator=torch.Generator().manual_seed(seed))
@@ -148,7 +148,7 @@ def test_rows_that_are_not_finite(bad, device):
     broken[4] = -float("inf")
     with pytest.raises(ValueError, match=r"logits holds .* in rows 2, 4, 7: .*on_nonfinite='drop'"):
         ops.uncertainty_scores(broken)
-    with pytest.raises(ValueError, match="mc holds .* in rows 2, 4, 7"):
+    with pytest.raises(ValueError, match=r"mc holds .* in rows 2, 4, 7"):
         ops.mc_uncertainty_scores(torch.stack([x, broken]))
     good = [0, 1, 3, 5, 6, 8]
     for dropped, whole in (
@@ -168,7 +168,7 @@ def test_probs_that_are_none(row, dtype, device):
     x = torch.tensor([[0.5, 0.5], row, [1, 0]], dtype=dtype, device=device)
     for score in (ops.uncertainty_scores, lambda y, **kw: ops.mc_uncertainty_scores(y[None], **kw)):
         for on_nonfinite in ("raise", "drop"):
-            with pytest.raises(ValueError, match="sum to 1 .* in row 1: .*kind='logits'"):
+            with pytest.raises(ValueError, match=r"sum to 1 .* in row 1: .*kind='logits'"):
                 score(x, kind="probs", on_nonfinite=on_nonfinite)
 
 
@@ -195,7 +195,7 @@ def test_errors(arguments, options, error, message):
 
 def test_mc_errors():
     x = np.zeros((2, 3, 4), "f4")
-    with pytest.raises(ValueError, match="unknown layout 'TCN'.*Known: NCT, NTC, TNC"):
+    with pytest.raises(ValueError, match=r"unknown layout 'TCN'.*Known: NCT, NTC, TNC"):
         ops.mc_uncertainty_scores(x, layout="TCN")
     with pytest.raises(ValueError, match=r"mc must be \[N, C, T\] float, got \(3, 4\)"):
         ops.mc_uncertainty_scores(x[0], layout="NCT")

@@ -1,0 +1,73 @@
+"""kcenter_greedy beside the two torch loops that active-learning packages use, and numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from harness import POOLS, Benchmark, pool
+from torch import Tensor
+
+from autoal import ops
+
+FEW = 10  # picks that a peer is timed for
+
+
+def torch_differences(x: Tensor, k: int) -> list[int]:
+    """One pass of direct differences per pick (the form of anomalib and of many core-set scripts)."""
+    nearest, picks = torch.full((len(x),), torch.inf, device=x.device), [0]
+    for _ in range(k - 1):
+        nearest = torch.minimum(nearest, (x - x[picks[-1]]).square().sum(1))
+        picks.append(int(nearest.argmax()))
+    return picks
+
+
+def torch_products(x: Tensor, k: int) -> list[int]:
+    """One matrix-vector product per pick, |x|^2 + |c|^2 - 2 <x, c>: faster, but distances near 0 cancel."""
+    squares = x.square().sum(1)
+    nearest, picks = torch.full((len(x),), torch.inf, device=x.device), [0]
+    for _ in range(k - 1):
+        nearest = torch.minimum(nearest, squares + squares[picks[-1]] - 2 * (x @ x[picks[-1]]))
+        picks.append(int(nearest.argmax()))
+    return picks
+
+
+def numpy_differences(x: np.ndarray, k: int) -> list[int]:
+    """The same in plain numpy; float64, so that it also checks the picks."""
+    nearest, picks = np.full(len(x), np.inf), [0]
+    for _ in range(k - 1):
+        nearest = np.minimum(nearest, np.square(x - x[picks[-1]]).sum(1))
+        picks.append(int(nearest.argmax()))
+    return picks
+
+
+def main() -> None:
+    """The data sets of the harness; ours makes all picks, the peers some."""
+    bench = Benchmark("kcenter_greedy")
+    n, d, k = (16_384, 128, 200) if bench.quick else (131_072, 512, 2000)
+    for name in POOLS:
+        x = pool(name, n, d)
+        y = x.to(bench.device)
+
+        def check(x: Tensor = x, y: Tensor = y) -> None:
+            small = x[:4096]
+            ours = ops.kcenter_greedy(small.to(bench.device), 100, first=0).tolist()
+            assert ours == numpy_differences(small.double().numpy(), 100), "not farthest-first"
+            assert ops.kcenter_greedy(y, FEW, first=0).tolist() == torch_differences(y, FEW)
+
+        peers = {
+            "torch differences": (lambda y=y: torch_differences(y, FEW), k / (FEW - 1)),
+            "torch products": (lambda y=y: torch_products(y, FEW), k / (FEW - 1)),
+        }
+        bench.case(
+            f"{name} {n:,} x {d}, k={k}",
+            lambda y=y: ops.kcenter_greedy(y, k, first=0),
+            peers,
+            check=check,
+            n_bytes=4 * x.numel() * k,
+            repeats=0,
+        )
+    bench.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What the benchmarks share: arguments, data sets, timing, and a table in which every answer was checked first.
+
+A peer that makes k passes for k picks is timed for a few picks and multiplied; the table marks it with ``*``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autoal import ops
+
+POOLS = ("gaussian", "sphere", "mixture", "embedding", "heavy")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: how long ``who`` took for ``case``."""
+
+    case: str
+    who: str
+    seconds: float
+    gb_per_s: float | None  # of the bytes that must be read at least once (per pass, where there are passes)
+    ratio: float  # to ours: above 1, ours is faster
+    extrapolated: bool
+
+
+class Benchmark:
+    """Runs cases, prints a table and writes it down."""
+
+    def __init__(self, title: str) -> None:
+        parser = argparse.ArgumentParser(description=title)
+        parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+        parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+        parser.add_argument("--threads", type=int, default=ops.backends()["cpu"]["threads"], help="for all, peers too")
+        parser.add_argument("--out", type=Path, help="a JSON file for the results")
+        options = parser.parse_args()
+        if options.device == "cuda" and not ops.backends()["cuda"]["live"]:
+            parser.error(f"no CUDA: {ops.backends()['cuda']['reason']}")
+        self.title, self.device, self.quick, self.out = title, options.device, options.quick, options.out
+        self.threads = options.threads
+        ops.set_num_threads(self.threads)
+        torch.set_num_threads(self.threads)
+        if (faiss := faiss_or_none()) is not None:
+            faiss.omp_set_num_threads(self.threads)
+        self.rows: list[Row] = []
+
+    def seconds(self, call: Callable[[], Any], repeats: int) -> float:
+        """Shortest wall time of ``repeats`` calls after one that warms up; of one cold call if ``repeats`` is 0."""
+        if repeats:
+            call()
+        times = []
+        for _ in range(max(1, repeats)):
+            self._wait()
+            start = time.perf_counter()
+            call()
+            self._wait()
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    def case(
+        self,
+        name: str,
+        ours: Callable[[], Any],
+        peers: dict[str, tuple[Callable[[], Any], float]],
+        *,
+        check: Callable[[], None],
+        n_bytes: float,
+        repeats: int = 3,
+    ) -> None:
+        """Checks the answer, then times ours and the peers: (call, the factor to a whole run; 1 = timed whole)."""
+        check()
+        base = self.seconds(ours, repeats)
+        self._add(Row(name, "autoal", base, n_bytes / base / 1e9, 1.0, False))
+        for who, (call, factor) in peers.items():
+            took = factor * self.seconds(call, max(repeats, 2))
+            self._add(Row(name, who, took, None, took / base, factor != 1))
+
+    def finish(self) -> None:
+        """Writes the results with where they come from."""
+        if self.out is None:
+            return
+        report = {"benchmark": self.title, **self._origin(), "rows": [asdict(row) for row in self.rows]}
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text(json.dumps(report, indent=1) + "\n")
+
+    def _add(self, row: Row) -> None:
+        if not self.rows:
+            print(f"{self.title}: {self.device}, {self.threads} threads; ratio = time / ours; * = extrapolated")
+        rate = f"{row.gb_per_s:8.1f} GB/s" if row.gb_per_s is not None else " " * 13
+        mark = "*" if row.extrapolated else " "
+        print(f"{row.case:46s} {row.who:22s} {1000 * row.seconds:12.2f} ms{mark} {rate} {row.ratio:9.2f}x", flush=True)
+        self.rows.append(row)
+
+    def _wait(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+    def _origin(self) -> dict[str, Any]:
+        live = ops.backends()
+        name = torch.cuda.get_device_name() if self.device == "cuda" else platform.processor() or platform.machine()
+        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+        commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+        return {
+            "commit": commit,
+            "device": name,
+            "isa": live["cpu"]["isa"],
+            "threads": self.threads,
+            "quick": self.quick,
+            "torch": torch.__version__,
+            "faiss": live["faiss"]["version"],
+            "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+
+def faiss_or_none() -> Any:
+    """The module FAISS, or None where it is not installed."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss
+
+
+def pool(name: str, n: int, d: int, seed: int = 0) -> Tensor:
+    """Points [n, d] float32 of one of ``POOLS``: easy and hard ones for k-center and D^2 sampling.
+
+    gaussian: isotropic. sphere: the same, normalized. mixture: 1,000 tight clusters. embedding: a power-law spectrum,
+    clusters of Zipf sizes, normalized. heavy: norms with heavy tails.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    x = normal(n, d)
+    if name == "sphere":
+        return torch.nn.functional.normalize(x, dim=1)
+    if name == "mixture":
+        return 5 * normal(1000, d)[torch.randint(1000, (n,), generator=generator)] + x
+    if name == "embedding":
+        zipf = 1 / torch.arange(1, 301.0)
+        clusters = torch.multinomial(zipf, n, replacement=True, generator=generator)
+        spectrum = torch.arange(1, d + 1.0) ** -0.5
+        return torch.nn.functional.normalize((normal(300, d)[clusters] + 0.5 * x) * spectrum, dim=1)
+    if name == "heavy":
+        return x * torch.rand(n, 1, generator=generator).clamp_min(1e-4).pow(-1.0)
+    return x
+
+
+def potential(x: Tensor, picks: Tensor) -> float:
+    """Mean squared distance of the rows of x [N, D] to the nearest pick: what D^2 sampling keeps low."""
+    centers = x[picks]
+    tiles = [torch.cdist(part, centers).min(1).values.square().sum() for part in x.split(8192)]
+    return float(torch.stack(tiles).sum() / len(x))
