@@ -17,6 +17,7 @@ BACKENDS = ("auto", "faiss", "exact")
 # Tiles of the exact search: 4 M distances (16 MB) whatever Q and N are; more fall out of the cache.
 TILE_QUERIES = 512
 TILE_ROWS = 8192
+SHIFT_ROWS = 255
 TRAIN_PER_LIST = 64  # rows per IVF list that its k-means sees
 
 
@@ -95,8 +96,9 @@ def import_faiss() -> Any:
 
 def _exact(q: Tensor, x: Tensor, k: int, metric: str) -> Tensor:
     """Tiles of the database outside, so that a memory map is read once; the best so far are kept for all queries."""
-    # |q - x| is the same for q and x moved by one vector; near the origin the product form loses fewer digits.
-    shift = x[:TILE_ROWS].float().mean(0) if metric == "l2" else torch.zeros(x.shape[1], device=x.device)
+    # |q - x| is the same for q and x moved by one vector; near the origin the product form loses fewer digits. The
+    # median, not the mean: it is made of the data's own numbers, so that integers stay integers and ties stay ties.
+    shift = x[:SHIFT_ROWS].float().median(0).values if metric == "l2" else torch.zeros(x.shape[1], device=x.device)
     best = torch.full((len(q), k), torch.inf, device=x.device)  # [Q, k] ascending
     indices = torch.zeros((len(q), k), dtype=torch.int64, device=x.device)
     for start in range(0, len(x) if k else 0, TILE_ROWS):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from autoal import ops
+from autoal.ops import contract
 
 CALLS = {
     "uncertainty_scores": lambda x: ops.uncertainty_scores(x),
@@ -91,6 +92,11 @@ def test_threads_do_not_matter(op):
         ops.set_num_threads(threads)
     for answer in answers[1:]:
         assert all(torch.equal(a, b) for a, b in zip(answers[0], answer, strict=True))
+
+
+def test_memory_maps_are_read_in_place(pool, tmp_path):
+    mapped = memmap(pool, tmp_path)
+    assert contract.matrix(mapped, "embeddings", "[N, D]").data_ptr() == mapped.ctypes.data
 
 
 def test_global_random_state_is_left_alone(pool):

@@ -64,7 +64,7 @@ def test_tiles_do_not_show(metric, device, dtype, monkeypatch):
 
 def test_ties_go_to_the_lowest_index(lattice, device, monkeypatch):
     monkeypatch.setattr(KNN_MODULE, "TILE_ROWS", 64)
-    x = lattice(500, 2, high=2)
+    x = lattice(500, 2, high=2) + 7
     for metric in ("l2", "ip"):
         _, indices = ops.knn(x.to(device), x.to(device), 40, metric=metric, backend="exact")
         np.testing.assert_array_equal(indices.cpu(), brute_force(x, x, 40, metric)[1])
