@@ -113,7 +113,7 @@ class AutoAL(Strategy):
         """The features of the pool: the last round's, if its embeddings have not changed."""
         embeddings = context.outputs.embeddings
         assert embeddings is not None
-        if self._features is None or not self._features.describe(embeddings):
+        if self._features is None or not self._features.matches(embeddings):
             self._features, self._fit_net = Features(embeddings), None
             self._coverage_search.forget()
         return self._features

@@ -29,7 +29,7 @@ class Features:
         """[N, k] int64, the nearest neighbors of each point."""
         return neighbor_graph(self.unit)
 
-    def describe(self, embeddings: Tensor) -> bool:
+    def matches(self, embeddings: Tensor) -> bool:
         """Whether these are the features of ``embeddings`` [N, D]."""
         x = self.x
         return len(embeddings) == len(x) and embeddings.device == x.device and torch.equal(prepare(embeddings), x)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autoal.search.coverage.kernel import BLOCK, kernel
 
-MOST_TARGETS = 10_000  # points that gains are summed over
+MOST_TARGETS = 20_000  # points that gains are summed over
 FIRST_REFRESH = 32  # bounds that are looked at together; twice as many each time that none of them decides
 
 
@@ -31,38 +31,46 @@ def coverage_greedy(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Greedy picks by weighted coverage.
 
-    Exact up to 10,000 points. Beyond, the sum over j runs over 10,000 of them, drawn with probability proportional
-    to w and weighted so that its expectation is the full sum; all points remain eligible.
+    Exact up to 20,000 points. Beyond, the sum over j is an unbiased estimate: a point's own term, and 20,000 others
+    drawn with probability proportional to w. (Its own term is kept apart because a point would else gain by being
+    drawn: with 10,000 of 30,000 points that cost 4.1 % of the objective, now 1.4 %.) All points remain eligible.
 
     Returns:
         Positions [B] in the order of picking, and each one's gain [B] at that time. Ties go to the lowest position.
     """
-    if len(unit) > MOST_TARGETS:
-        targets, weight = draw_targets(weight, MOST_TARGETS, rng)
-        goals, covered = unit[targets], covered[targets]
-    else:
-        goals, covered = unit, covered.clone()
-
-    def gains_of(rows: Tensor) -> Tensor:
-        extra = kernel(unit[rows], goals, gamma).sub_(covered).clamp_(min=0)  # [n, targets]
-        return (extra @ weight) * multiplier[rows]
-
     everyone = torch.arange(len(unit), device=unit.device)
-    parts = everyone.split(max(1, BLOCK // len(goals)))
-    bound = torch.cat([gains_of(rows) for rows in parts]).cpu().numpy()  # [U]
-    known = np.zeros(len(unit), np.int64)  # how many picks each bound knows of
+    if len(unit) > MOST_TARGETS:
+        targets, target_weight = draw_targets(weight, MOST_TARGETS, rng)
+    else:
+        targets, target_weight = everyone, weight
+    goals, m = unit[targets], covered[targets].clone()
+    column = torch.full_like(everyone, -1)  # of a point among the targets
+    column[targets] = torch.arange(len(targets), device=unit.device)
     picks, gains = np.empty(size, np.int64), np.empty(size, np.float32)
+
+    def gains_of(rows: Tensor, picked: np.ndarray) -> np.ndarray:
+        own = covered[rows]
+        if len(picked):
+            own = torch.maximum(own, kernel(unit[rows], unit[torch.from_numpy(picked)], gamma).amax(1))
+        extra = kernel(unit[rows], goals, gamma).sub_(m).clamp_(min=0)  # [n, targets]
+        (drawn,) = (column[rows] >= 0).nonzero(as_tuple=True)
+        extra[drawn, column[rows[drawn]]] = 0
+        return (multiplier[rows] * (weight[rows] * (1 - own) + extra @ target_weight)).cpu().numpy()
+
+    blocks = everyone.split(max(1, BLOCK // len(goals)))
+    bound = np.concatenate([gains_of(rows, picks[:0]) for rows in blocks])  # [U]
+    known = np.zeros(len(unit), np.int64)  # how many picks each bound knows of
     for step in range(size):
         refresh = FIRST_REFRESH
         while known[best := int(bound.argmax())] < step:
             top = np.argpartition(-bound, refresh)[:refresh] if refresh < len(bound) else np.arange(len(bound))
             stale = np.union1d(top[(known[top] < step) & (bound[top] >= 0)], best)
-            bound[stale] = gains_of(torch.from_numpy(stale).to(unit.device)).cpu().numpy()
+            bound[stale] = gains_of(torch.from_numpy(stale).to(unit.device), picks[:step])
             known[stale] = step
             refresh *= 2
         picks[step], gains[step] = best, bound[best]
         bound[best] = -np.inf
-        torch.maximum(covered, kernel(unit[best : best + 1], goals, gamma)[0], out=covered)
+        torch.maximum(m, kernel(unit[best : best + 1], goals, gamma)[0], out=m)
     return picks, gains
 
 
