@@ -6,6 +6,7 @@
 
 #include <chrono>
 
+#include "binding.h"
 #include "common/parallel.h"
 #include "cpu/isa.h"
 #include "ops.h"
@@ -17,11 +18,6 @@ namespace py = pybind11;
 
 namespace autoal {
 namespace {
-
-template <class T>
-T* at(uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
 
 // Between picks, at most every 100 ms: answers Ctrl-C and tells `progress` (a callable or None) how many picks there
 // are.
@@ -51,32 +47,34 @@ void bind_cpu(py::module_& m) {
                                  uintptr_t least_confidence, uintptr_t bad_row) {
     py::gil_scoped_release nogil;
     cpu::uncertainty_scores(x, static_cast<Kind>(kind), tolerance,
-                            {at<float>(entropy), at<float>(margin), at<float>(least_confidence)}, at<int64_t>(bad_row));
+                            {address<float>(entropy), address<float>(margin), address<float>(least_confidence)},
+                            address<int64_t>(bad_row));
   });
   m.def("mc_uncertainty_scores", [](const Samples& x, int kind, float tolerance, uintptr_t bald, uintptr_t entropy,
                                     uintptr_t mean_std, uintptr_t variation_ratio, uintptr_t bad_row) {
     py::gil_scoped_release nogil;
-    cpu::mc_uncertainty_scores(x, static_cast<Kind>(kind), tolerance,
-                               {at<float>(bald), at<float>(entropy), at<float>(mean_std), at<float>(variation_ratio)},
-                               at<int64_t>(bad_row));
+    cpu::mc_uncertainty_scores(
+        x, static_cast<Kind>(kind), tolerance,
+        {address<float>(bald), address<float>(entropy), address<float>(mean_std), address<float>(variation_ratio)},
+        address<int64_t>(bad_row));
   });
   m.def("squared_norms", [](const Matrix& x, uintptr_t out) {
     py::gil_scoped_release nogil;
-    cpu::squared_norms(x, at<float>(out));
+    cpu::squared_norms(x, address<float>(out));
   });
   m.def("kcenter_greedy",
         [](const Matrix& x, uintptr_t scale, uintptr_t centers, int64_t n_centers, int64_t first, int64_t k,
            uintptr_t picks, uintptr_t radius, uintptr_t filled, const py::object& progress) {
           const Tick tick = make_tick(progress);
           py::gil_scoped_release nogil;
-          cpu::kcenter_greedy(x, at<float>(scale), at<int64_t>(centers), n_centers, first, k,
-                              {at<int64_t>(picks), at<float>(radius), at<int64_t>(filled)}, tick);
+          cpu::kcenter_greedy(x, address<float>(scale), address<int64_t>(centers), n_centers, first, k,
+                              {address<int64_t>(picks), address<float>(radius), address<int64_t>(filled)}, tick);
         });
   m.def("kmeanspp", [](const Matrix& x, int64_t first, int64_t k, uint64_t seed, uintptr_t picks, uintptr_t filled,
                        const py::object& progress) {
     const Tick tick = make_tick(progress);
     py::gil_scoped_release nogil;
-    cpu::kmeanspp(x, first, k, seed, {at<int64_t>(picks), nullptr, at<int64_t>(filled)}, tick);
+    cpu::kmeanspp(x, first, k, seed, {address<int64_t>(picks), nullptr, address<int64_t>(filled)}, tick);
   });
   m.def("gradient_kmeanspp",
         [](const Matrix& outputs, int kind, float tolerance, const Matrix& embeddings, int64_t k, uint64_t seed,
@@ -84,7 +82,8 @@ void bind_cpu(py::module_& m) {
           const Tick tick = make_tick(progress);
           py::gil_scoped_release nogil;
           cpu::gradient_kmeanspp(outputs, static_cast<Kind>(kind), tolerance, embeddings, k, seed,
-                                 {at<int64_t>(picks), nullptr, at<int64_t>(filled)}, at<int64_t>(bad_row), tick);
+                                 {address<int64_t>(picks), nullptr, address<int64_t>(filled)},
+                                 address<int64_t>(bad_row), tick);
         });
 }
 
@@ -94,14 +93,7 @@ void bind_cpu(py::module_& m) {
 PYBIND11_MODULE(_core, m) {
   using namespace autoal;
   m.doc() = "Native kernels of autoal; called by autoal.ops alone, which checks the arguments.";
-  py::class_<Matrix>(m, "Matrix").def(py::init([](uintptr_t data, int64_t rows, int64_t cols, int dtype) {
-    return Matrix{at<void>(data), rows, cols, static_cast<DType>(dtype)};
-  }));
-  py::class_<Samples>(m, "Samples")
-      .def(py::init([](uintptr_t data, int64_t t, int64_t n, int64_t c, int64_t stride_t, int64_t stride_n,
-                       int64_t stride_c, int dtype) {
-        return Samples{at<void>(data), t, n, c, stride_t, stride_n, stride_c, static_cast<DType>(dtype)};
-      }));
+  bind_arguments(m);
 
   py::module_ cpu_module = m.def_submodule("cpu");
   bind_cpu(cpu_module);

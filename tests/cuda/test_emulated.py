@@ -1,0 +1,250 @@
+"""The CUDA kernels' own source, run on the CPU by the emulator, against plain numpy and the CPU kernels.
+
+Shared memory starts as NaN there, barriers and warp operations are checked, and the order of threads is varied.
+"""
+
+import numpy as np
+import pytest
+from scipy.special import softmax, xlogy
+
+from autoal import _core
+
+emu = pytest.importorskip("autoal._emu", reason="built without AUTOAL_EMULATION")
+
+CODES = {"float32": 0, "float16": 1, "bfloat16": 2}
+ORDERS = ["forward", "reverse", "random", "eager"]
+GUARD = 0xAB
+
+
+@pytest.fixture(params=ORDERS)
+def order(request):
+    emu.set_order(request.param, 7)
+    yield request.param
+    emu.set_order("forward")
+
+
+def stored(values, dtype):
+    """The values in a dtype's bits, and as the float32 that these bits mean."""
+    values = np.ascontiguousarray(values, np.float32)
+    if dtype == "float32":
+        return values, values
+    if dtype == "float16":
+        half = values.astype(np.float16)
+        return half, half.astype(np.float32)
+    bits = (values.view(np.uint32) >> 16).astype(np.uint16)
+    return bits, (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def matrix(module, bits, dtype="float32"):
+    return module.Matrix(bits.ctypes.data, bits.shape[0], bits.shape[1], CODES[dtype])
+
+
+def at(array):
+    return array.ctypes.data
+
+
+class Workspace:
+    """Bytes full of NaN with guards around them."""
+
+    def __init__(self, size):
+        self.bytes = np.full(size + 512, 0xFF, np.uint8)
+        self.bytes[:256] = self.bytes[-256:] = GUARD
+        self.address = self.bytes.ctypes.data + 256
+
+    def check(self):
+        assert (self.bytes[:256] == GUARD).all() and (self.bytes[-256:] == GUARD).all(), "written outside the workspace"
+
+
+def scores_of(x, probs=False):
+    p = x.astype(np.float64) if probs else softmax(x.astype(np.float64), axis=-1)
+    ordered = np.sort(p, axis=-1)
+    second = ordered[..., -2] if p.shape[-1] > 1 else 0
+    return -xlogy(p, p).sum(-1), 1 - (ordered[..., -1] - second), 1 - ordered[..., -1]
+
+
+@pytest.mark.parametrize("dtype", CODES)
+@pytest.mark.parametrize("c", [1, 2, 3, 5, 31, 33, 130])
+def test_uncertainty_scores(order, dtype, c):
+    rng = np.random.default_rng(c)
+    bits, x = stored(5 * rng.standard_normal((70, c)), dtype)
+    if c > 2:
+        x = x.copy()
+        x[3, 1] = -np.inf
+        bits = stored(x, dtype)[0]
+    for probs in (False, True) if dtype == "float32" else (False,):
+        data, values = (bits, x) if not probs else (softmax(x, axis=1).astype(np.float32),) * 2
+        out, bad = np.empty((3, 70), np.float32), np.empty(1, np.int64)
+        emu.uncertainty_scores(matrix(emu, data, dtype), int(probs), 1e-3, *map(at, out), at(bad), 0, 0)
+        assert bad[0] == 70
+        for got, want in zip(out, scores_of(values, probs), strict=True):
+            np.testing.assert_allclose(got, want, atol=3e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 8, 9, 63, 64, 65])
+def test_lowest_bad_row_is_told(order, rows):
+    x = np.zeros((rows, 6), np.float32)
+    for row, value in ((rows - 1, np.nan), (rows // 2, np.inf)):
+        x[row, 2] = value
+        out, bad = np.empty((3, rows), np.float32), np.empty(1, np.int64)
+        emu.uncertainty_scores(matrix(emu, x), 0, 1e-3, *map(at, out), at(bad), 0, 0)
+        assert bad[0] == row
+    p = np.full((rows, 4), 0.25, np.float32)
+    p[rows - 1] = [0.5, 0.7, -0.2, 0]
+    emu.uncertainty_scores(matrix(emu, p), 1, 1e-3, *map(at, out), at(bad), 0, 0)
+    assert bad[0] == rows - 1
+
+
+@pytest.mark.parametrize(("t", "c"), [(1, 1), (3, 2), (5, 10), (2, 300)])
+@pytest.mark.parametrize("axes", ["TNC", "NTC", "NCT"])
+def test_mc_uncertainty_scores(order, t, c, axes):
+    n = 9
+    x = (3 * np.random.default_rng(t).standard_normal((t, n, c))).astype(np.float32)
+    held = np.ascontiguousarray(x.transpose(["TNC".index(a) for a in axes]))
+    strides = {a: held.strides[i] // 4 for i, a in enumerate(axes)}
+    samples = emu.Samples(at(held), t, n, c, strides["T"], strides["N"], strides["C"], 0)
+    out, bad = np.empty((4, n), np.float32), np.empty(1, np.int64)
+    space = Workspace(emu.mc_uncertainty_scores_workspace(t, n, c))
+    emu.mc_uncertainty_scores(samples, 0, 1e-3, *map(at, out), at(bad), space.address, 0, 0)
+    space.check()
+    p = softmax(x.astype(np.float64), axis=2)
+    entropy = -xlogy(p.mean(0), p.mean(0)).sum(1)
+    votes = np.stack([np.bincount(v, minlength=c) for v in p.argmax(2).T])
+    want = (entropy + xlogy(p, p).sum(2).mean(0), entropy, p.std(0).mean(1), 1 - votes.max(1) / t)
+    assert bad[0] == n
+    for got, expected in zip(out, want, strict=True):
+        np.testing.assert_allclose(got, expected, atol=3e-6)
+
+
+@pytest.mark.parametrize("dtype", CODES)
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (8, 31), (9, 33)])
+def test_squared_norms(order, dtype, n, d):
+    bits, x = stored(np.random.default_rng(n).standard_normal((n, d)), dtype)
+    out = np.empty(n, np.float32)
+    emu.squared_norms(matrix(emu, bits, dtype), at(out), 0, 0)
+    np.testing.assert_allclose(out, np.square(x.astype(np.float64)).sum(1), rtol=1e-5)
+
+
+def lattice(n, d, seed, high=4):
+    return np.random.default_rng(seed).integers(-high, high + 1, (n, d)).astype(np.float32)
+
+
+def kcenter(module, x, k, centers=(), first=-1, scale=None, dtype="float32"):
+    centers = np.asarray(centers, np.int64)
+    picks, radius, filled = np.full(k, -7, np.int64), np.empty(k, np.float32), np.empty(1, np.int64)
+    arguments = [matrix(module, x, dtype), 0 if scale is None else at(scale), at(centers), len(centers), first, k]
+    arguments += [at(picks), at(radius), at(filled)]
+    if module is emu:
+        space = Workspace(emu.kcenter_greedy_workspace(*x.shape, k))
+        emu.kcenter_greedy(*arguments, space.address, 0, 0)
+        space.check()
+    else:
+        _core.cpu.kcenter_greedy(*arguments, None)
+    return picks.tolist(), radius.tolist(), int(filled[0])
+
+
+class Cpu:
+    """The CPU kernels under the names that the helpers above use."""
+
+    Matrix = _core.Matrix
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [(1, 1, 1), (7, 1, 7), (33, 5, 12), (300, 40, 20)])
+def test_kcenter_greedy_is_the_cpus_on_a_lattice(order, n, d, k):
+    x = lattice(n, d, n)
+    first = kcenter(emu, x, k, first=n // 2)
+    assert first == kcenter(Cpu, x, k, first=n // 2)
+    if n > 8:
+        assert kcenter(emu, x, k, centers=[0, 3]) == kcenter(Cpu, x, k, centers=[0, 3])
+
+
+def test_kcenter_greedy_halves_and_scales(order):
+    x = lattice(50, 9, 1)
+    half = x.astype(np.float16)
+    assert kcenter(emu, half, 10, first=2, dtype="float16") == kcenter(emu, x, 10, first=2)
+    scale = np.where(np.arange(50) % 2, 2.0, 0.5).astype(np.float32)
+    assert kcenter(emu, x, 10, first=2, scale=scale) == kcenter(emu, x * scale[:, None], 10, first=2)
+
+
+def test_kcenter_greedy_fills_by_lowest_index(order):
+    x = np.repeat(lattice(3, 4, 2, 50), 5, axis=0)
+    picks, radius, filled = kcenter(emu, x, 10, first=7)
+    assert filled == 7 and radius[2:] == [0] * 8
+    rest = [i for i in range(15) if i not in picks[:3]]
+    assert picks[3:] == rest[:7]
+    assert (picks, radius, filled) == kcenter(Cpu, x, 10, first=7)
+
+
+def kmeanspp(module, x, k, seed, first=-1):
+    picks, filled = np.full(k, -7, np.int64), np.empty(1, np.int64)
+    arguments = [matrix(module, x), first, k, seed, at(picks), at(filled)]
+    if module is emu:
+        space = Workspace(emu.kmeanspp_workspace(*x.shape, k))
+        emu.kmeanspp(*arguments, space.address, 0, 0)
+        space.check()
+    else:
+        _core.cpu.kmeanspp(*arguments, None)
+    return picks.tolist(), int(filled[0])
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [(1, 1, 1), (7, 2, 7), (300, 5, 15), (4097, 1, 4)])
+def test_kmeanspp_draws_what_the_cpu_draws_on_a_lattice(n, d, k):
+    x = lattice(n, d, n)
+    for seed in range(3):
+        assert kmeanspp(emu, x, k, seed) == kmeanspp(Cpu, x, k, seed)
+    assert kmeanspp(emu, x, k, 0, first=n - 1) == kmeanspp(Cpu, x, k, 0, first=n - 1)
+
+
+def test_kmeanspp_in_any_order_of_threads(order):
+    x = lattice(200, 3, 5)
+    assert kmeanspp(emu, x, 12, 3) == kmeanspp(Cpu, x, 12, 3)
+
+
+def test_kmeanspp_fills_by_lowest_index(order):
+    x = np.zeros((9, 2), np.float32)
+    x[4] = 1
+    picks, filled = kmeanspp(emu, x, 5, 1, first=2)
+    assert (picks, filled) == ([2, 4, 0, 1, 3], 3) == kmeanspp(Cpu, x, 5, 1, first=2)
+
+
+def gradient_kmeanspp(module, outputs, h, k, seed, probs=True):
+    picks, filled, bad = np.full(k, -7, np.int64), np.empty(1, np.int64), np.empty(1, np.int64)
+    arguments = [matrix(module, outputs), int(probs), 1e-3, matrix(module, h), k, seed]
+    arguments += [at(picks), at(filled), at(bad)]
+    if module is emu:
+        space = Workspace(emu.gradient_kmeanspp_workspace(*outputs.shape, h.shape[1], k))
+        emu.gradient_kmeanspp(*arguments, space.address, 0, 0)
+        space.check()
+    else:
+        _core.cpu.gradient_kmeanspp(*arguments, None)
+    return picks.tolist(), int(filled[0]), int(bad[0])
+
+
+@pytest.mark.parametrize(("n", "c", "d", "k"), [(1, 1, 1, 1), (9, 2, 3, 9), (300, 4, 5, 12)])
+def test_gradient_kmeanspp_draws_what_the_cpu_draws_on_a_lattice(n, c, d, k):
+    rng = np.random.default_rng(n)
+    p = np.zeros((n, c), np.float32)  # multiples of 1/8: all sums are exact
+    for _ in range(8):
+        p[np.arange(n), rng.integers(0, c, n)] += 0.125
+    h = lattice(n, d, 3)
+    for seed in range(3):
+        assert gradient_kmeanspp(emu, p, h, k, seed) == gradient_kmeanspp(Cpu, p, h, k, seed)
+
+
+def test_gradient_kmeanspp_of_logits(order):
+    rng = np.random.default_rng(0)
+    x, h = rng.standard_normal((60, 5)).astype(np.float32), rng.standard_normal((60, 4)).astype(np.float32)
+    p = softmax(x.astype(np.float64), axis=1)
+    g = ((p - np.eye(5)[p.argmax(1)])[:, :, None] * h[:, None, :]).reshape(60, -1)
+    picks, filled, bad = gradient_kmeanspp(emu, x, h, 20, 1, probs=False)
+    assert picks[0] == np.linalg.norm(g, axis=1).argmax()
+    assert len(set(picks)) == 20 and filled == 0 and bad == 60
+    assert picks == gradient_kmeanspp(Cpu, x, h, 20, 1, probs=False)[0]
+    x[[7, 30], 1] = np.nan
+    assert gradient_kmeanspp(emu, x, h, 3, 1, probs=False)[2] == 7
+
+
+def test_copies_of_a_gradient_are_never_drawn_twice(order):
+    rng = np.random.default_rng(0)
+    x, h = rng.standard_normal((6, 3)).astype(np.float32), rng.standard_normal((6, 37)).astype(np.float32)
+    picks, filled, _ = gradient_kmeanspp(emu, np.tile(x, (5, 1)), np.tile(h, (5, 1)), 10, 4, probs=False)
+    assert filled == 4 and len({pick % 6 for pick in picks[:6]}) == 6
