@@ -1,0 +1,100 @@
+"""The nets of both levels: FitNet classifies, SearchNet weighs the candidates per sample."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from autoal.models.networks import MLP, Network, initialized
+from autoal.models.resnet import resnet18
+from autoal.search.paper.loss_prediction import LossPrediction
+
+BACKBONES = ("linear", "mlp", "resnet18")
+HIDDEN = 64
+
+
+class LinearNet(Network):
+    """A head on the features themselves."""
+
+    def __init__(self, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(n_inputs, n_outputs)
+
+    def features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(x [N, D],)."""
+        return (x,)
+
+
+class ModuleNet(Network):
+    """A user's module, which maps inputs to embeddings [N, D], with a head of ours."""
+
+    def __init__(self, module: nn.Module, width: int, n_outputs: int) -> None:
+        super().__init__()
+        self.trunk = module
+        self.head = nn.Linear(width, n_outputs)
+
+    def features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(embeddings [N, D],)."""
+        return (self.trunk(x),)
+
+
+class SearchNet(nn.Module):
+    """A backbone with one output per candidate, and the loss prediction that shares its trunk."""
+
+    def __init__(self, net: Network, loss_prediction: LossPrediction) -> None:
+        super().__init__()
+        self.net = net
+        self.loss_prediction = loss_prediction
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [N, ...] to weights W [N, S], each row summing to 1, and predicted losses [N]."""
+        features = self.net.features(x)
+        return self.net.head(features[-1]).softmax(dim=1), self.loss_prediction(features)
+
+
+def build_fit_net(backbone: str | nn.Module, x: Tensor, n_classes: int, generator: torch.Generator) -> Network:
+    """A fresh FitNet for inputs like x [n, ...]."""
+    return _build(backbone, x, n_classes, generator, LinearNet)
+
+
+def build_search_net(backbone: str | nn.Module, x: Tensor, n_candidates: int, generator: torch.Generator) -> SearchNet:
+    """A fresh SearchNet for inputs like x [n, ...]; on embeddings it has one hidden layer, which loss prediction needs."""
+    net = _build(backbone, x, n_candidates, generator, lambda d, s: MLP(d, s, HIDDEN))
+    nn.init.zeros_(net.head.weight)  # all candidates weigh the same until evidence comes
+    nn.init.zeros_(net.head.bias)
+    with torch.no_grad():
+        net.eval()
+        widths = [part.shape[1] for part in net.features(x[:1])]
+    loss_prediction = initialized(lambda: LossPrediction(widths), generator)
+    assert isinstance(loss_prediction, LossPrediction)
+    return SearchNet(net, loss_prediction).to(x.device)
+
+
+def _build(
+    backbone: str | nn.Module,
+    x: Tensor,
+    n_outputs: int,
+    generator: torch.Generator,
+    small: Callable[[int, int], Network],
+) -> Network:
+    if isinstance(backbone, nn.Module):
+        module = copy.deepcopy(backbone).to(x.device)
+        with torch.no_grad():
+            embedding = module.eval()(x[:1])
+        if embedding.ndim != 2:
+            raise ValueError(f"backbone must map inputs to embeddings [N, D], gave {tuple(embedding.shape)}")
+        net: nn.Module = ModuleNet(module, embedding.shape[1], n_outputs)
+        nn.init.kaiming_normal_(net.head.weight, generator=generator)
+        nn.init.zeros_(net.head.bias)
+    elif backbone == "linear":
+        net = initialized(lambda: small(x.shape[1], n_outputs), generator)
+    elif backbone == "mlp":
+        net = initialized(lambda: MLP(x.shape[1], n_outputs, HIDDEN), generator)
+    else:
+        net = initialized(lambda: resnet18(n_outputs, x.shape[1]), generator)
+    assert isinstance(net, Network)
+    net.dropout.rate = 0.0  # both levels are compared on the same samples: no noise between them
+    return net.to(x.device)
