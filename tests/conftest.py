@@ -16,6 +16,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(1)  # the tests' tensors are small, and OpenMP's barriers spin where other processes run
     config.addinivalue_line("markers", "gpu: runs on a CUDA device, skipped where none is live")
 
 

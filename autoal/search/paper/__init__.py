@@ -1,4 +1,4 @@
-"""The published AutoAL (Wang, Zhan & Huang, ICML 2025) with mechanics that work. ``docs/algorithm-paper.md`` maps its equations."""
+"""The published AutoAL (Wang, Zhan & Huang, ICML 2025) with mechanics that work; see ``docs/algorithm-paper.md``."""
 
 from autoal.search.paper.variant import PaperSearch, SearchResult
 

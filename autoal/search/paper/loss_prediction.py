@@ -25,7 +25,7 @@ class LossPrediction(nn.Module):
 
 
 def ranking_loss(predicted: Tensor, losses: Tensor) -> Tensor:
-    """The margin ranking loss [] over pairs (first half, second half) of predicted [N] and true losses [N]; 0 for N < 2."""
+    """The margin ranking loss [] over pairs (first half, second half) of predicted [N] and true losses [N]."""
     half = len(predicted) // 2
     if half == 0:
         return predicted.sum() * 0

@@ -61,7 +61,7 @@ def build_fit_net(backbone: str | nn.Module, x: Tensor, n_classes: int, generato
 
 
 def build_search_net(backbone: str | nn.Module, x: Tensor, n_candidates: int, generator: torch.Generator) -> SearchNet:
-    """A fresh SearchNet for inputs like x [n, ...]; on embeddings it has one hidden layer, which loss prediction needs."""
+    """A fresh SearchNet for inputs like x [n, ...]; on embeddings with a hidden layer, which loss prediction needs."""
     net = _build(backbone, x, n_candidates, generator, lambda d, s: MLP(d, s, HIDDEN))
     nn.init.zeros_(net.head.weight)  # all candidates weigh the same until evidence comes
     nn.init.zeros_(net.head.bias)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 COMPONENTS = 2
-EM_STEPS = 20
-BISECTIONS = 40
+EM_STEPS = 10
+BISECTIONS = 30
 MIN_DEVIATION = 1e-3
 FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.05  # scores lie in [0, 1]
 
@@ -61,6 +61,6 @@ def selection(weights: Tensor, scores: Tensor, share: float, tau: float) -> Tens
 
 
 def count_regulariser(selected: Tensor, share: float) -> Tensor:
-    """L_re [] = 1 / (1 + exp(|alpha - t B| / 2)) - 1/2, alpha the soft count of selected [B]; 0 at t B, falling to -1/2."""
+    """L_re [] = 1 / (1 + exp(|alpha - t B| / 2)) - 1/2, alpha the soft count of selected [B]: 0 at t B, else below."""
     excess = (selected.sum() - share * len(selected)).abs()
     return torch.sigmoid(-0.5 * excess) - 0.5
