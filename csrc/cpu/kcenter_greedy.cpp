@@ -47,7 +47,7 @@ void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers,
   }
   *out.filled = 0;
   for (int64_t j = 0; j < k; ++j) {
-    if (distance[next] == 0.0f) ++*out.filled;
+    if (distance[next] == 0.0f && !(j == 0 && first >= 0)) ++*out.filled;  // a forced pick fills nothing
     out.picks[j] = next;
     next = cover(next);
     out.radius[j] = std::sqrt(std::max(0.0f, distance[next]));  // -1 where every row is a center

@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kThreads)
     if (i == center) {
       if (pick) {
         *pick = center;
-        if (now == 0.0f) *filled += 1;  // one thread of the grid is here
+        if (now == 0.0f && first < 0) *filled += 1;  // one thread of the grid is here; a forced pick fills nothing
       }
       now = -1.0f;
     } else if (s < now) {

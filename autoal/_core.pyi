@@ -1,0 +1,150 @@
+from collections.abc import Callable
+from types import ModuleType
+
+built_with_cuda: bool
+
+class Matrix:
+    def __init__(self, data: int, rows: int, cols: int, dtype: int) -> None: ...
+
+class Samples:
+    def __init__(
+        self, data: int, t: int, n: int, c: int, stride_t: int, stride_n: int, stride_c: int, dtype: int
+    ) -> None: ...
+
+class _Cpu(ModuleType):
+    def isa(self) -> str: ...
+    def isas(self) -> list[str]: ...
+    def set_isa(self, name: str) -> None: ...
+    def num_threads(self) -> int: ...
+    def set_num_threads(self, n: int) -> None: ...
+    def uncertainty_scores(
+        self, x: Matrix, kind: int, tolerance: float, entropy: int, margin: int, least_confidence: int, bad_row: int
+    ) -> None: ...
+    def mc_uncertainty_scores(
+        self,
+        x: Samples,
+        kind: int,
+        tolerance: float,
+        bald: int,
+        entropy: int,
+        mean_std: int,
+        variation_ratio: int,
+        bad_row: int,
+    ) -> None: ...
+    def squared_norms(self, x: Matrix, out: int) -> None: ...
+    def kcenter_greedy(
+        self,
+        x: Matrix,
+        scale: int,
+        centers: int,
+        n_centers: int,
+        first: int,
+        k: int,
+        picks: int,
+        radius: int,
+        filled: int,
+        tick: Callable[[int], object] | None,
+    ) -> None: ...
+    def kmeanspp(
+        self,
+        x: Matrix,
+        first: int,
+        k: int,
+        seed: int,
+        picks: int,
+        filled: int,
+        tick: Callable[[int], object] | None,
+    ) -> None: ...
+    def gradient_kmeanspp(
+        self,
+        outputs: Matrix,
+        kind: int,
+        tolerance: float,
+        embeddings: Matrix,
+        k: int,
+        seed: int,
+        picks: int,
+        filled: int,
+        bad_row: int,
+        tick: Callable[[int], object] | None,
+    ) -> None: ...
+
+class _Cuda(ModuleType):
+    def device_count(self) -> int: ...
+    def status(self) -> str: ...
+    def mc_uncertainty_scores_workspace(self, t: int, n: int, c: int) -> int: ...
+    def kcenter_greedy_workspace(self, n: int, d: int, k: int) -> int: ...
+    def kmeanspp_workspace(self, n: int, d: int, k: int) -> int: ...
+    def gradient_kmeanspp_workspace(self, n: int, c: int, d: int, k: int) -> int: ...
+    def uncertainty_scores(
+        self,
+        x: Matrix,
+        kind: int,
+        tolerance: float,
+        entropy: int,
+        margin: int,
+        least_confidence: int,
+        bad_row: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
+    def mc_uncertainty_scores(
+        self,
+        x: Samples,
+        kind: int,
+        tolerance: float,
+        bald: int,
+        entropy: int,
+        mean_std: int,
+        variation_ratio: int,
+        bad_row: int,
+        workspace: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
+    def squared_norms(self, x: Matrix, out: int, device: int, stream: int) -> None: ...
+    def kcenter_greedy(
+        self,
+        x: Matrix,
+        scale: int,
+        centers: int,
+        n_centers: int,
+        first: int,
+        k: int,
+        picks: int,
+        radius: int,
+        filled: int,
+        workspace: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
+    def kmeanspp(
+        self,
+        x: Matrix,
+        first: int,
+        k: int,
+        seed: int,
+        picks: int,
+        filled: int,
+        workspace: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
+    def gradient_kmeanspp(
+        self,
+        outputs: Matrix,
+        kind: int,
+        tolerance: float,
+        embeddings: Matrix,
+        k: int,
+        seed: int,
+        picks: int,
+        filled: int,
+        bad_row: int,
+        workspace: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
+
+cpu: _Cpu
+cuda: _Cuda
