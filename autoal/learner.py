@@ -67,10 +67,10 @@ class ActiveLearner:
         self.model = models.resolve(model)
         self.strategy = resolve(strategy)
         self.oracle = oracle
-        limit = {"high": len(self.pool), "of": "the samples of the pool"}
-        self.initial_size = checks.as_count(initial_size, "initial_size", low=1, **limit)
+        n, pool_size = len(self.pool), "the samples of the pool"
+        self.initial_size = checks.as_count(initial_size, "initial_size", low=1, high=n, of=pool_size)
         self.query_size = checks.as_count(query_size, "query_size", low=1)
-        self.budget = checks.as_count(budget, "budget", low=self.initial_size, **limit)
+        self.budget = checks.as_count(budget, "budget", low=self.initial_size, high=n, of=pool_size)
         self.seed = checks.as_count(seed, "seed", high=2**63 - 1)
         known = n_classes if n_classes is not None else getattr(oracle, "n_classes", None)
         if known is None:

@@ -65,6 +65,13 @@ class Outputs:
                 return int(value.shape[1] if name == "mc_logits" else value.shape[0])
         raise AssertionError("unreachable: __post_init__ requires one")
 
+    def require(self, name: str) -> Tensor:
+        """The output called ``name``; ValueError if it is not there."""
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"outputs lack {name}: give autoal.Outputs({name}=...)")
+        return value
+
     def has(self, name: str) -> bool:
         """Whether the output called ``name`` is there."""
         return getattr(self, name) is not None

@@ -7,6 +7,7 @@ import csv
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,8 @@ def call(arguments: argparse.Namespace) -> None:
         raise ValueError("--embeddings, --logits or --mc-logits must be given: what the strategy looks at")
     if arguments.labels is not None and arguments.labeled is None:
         raise ValueError("--labels needs --labeled: the pool indices that the labels belong to")
-    outputs = Outputs(**{name: None if path is None else read_npy(path, option(name)) for name, path in arrays.items()})
+    given: dict[str, Any] = {name: read_npy(path, option(name)) for name, path in arrays.items() if path is not None}
+    outputs = Outputs(**given)
     labeled = () if arguments.labeled is None else read_npy(arguments.labeled, "--labeled")
     labels = None if arguments.labels is None else read_npy(arguments.labels, "--labels")
     query = select(outputs, arguments.size, strategy, labeled=labeled, labels=labels, seed=arguments.seed)

@@ -43,7 +43,7 @@ class KMeans(Strategy):
             raise checks.MissingExtraError("faiss", "cpu", "strategy 'kmeans'") from None
 
         unlabeled = context.unlabeled
-        points = context.outputs.embeddings[unlabeled].float().cpu().contiguous().numpy()  # [U, D]
+        points = context.outputs.require("embeddings")[unlabeled].float().cpu().contiguous().numpy()  # [U, D]
         if size == len(points):
             return Picks(unlabeled, np.ones(size, np.float32))
         seed = int(context.generator(self.name).integers(2**31 - 1))
@@ -54,7 +54,8 @@ class KMeans(Strategy):
         _, assigned = kmeans.index.search(points, 1)
         population = np.bincount(assigned[:, 0], minlength=size)
         order = np.argsort(-population, kind="stable")
-        picked = self._nearest_distinct(kmeans.centroids[order], points)
+        centroids: np.ndarray = kmeans.centroids
+        picked = self._nearest_distinct(centroids[order], points)
         return Picks(unlabeled[picked], population[order].astype(np.float32))
 
     def _nearest_distinct(self, centroids: np.ndarray, points: np.ndarray) -> np.ndarray:

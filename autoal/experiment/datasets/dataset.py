@@ -81,4 +81,4 @@ def standardize(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np
     mean, deviation = x_train.mean(axis=0, dtype=np.float64), x_train.std(axis=0, dtype=np.float64)
     varying = deviation[deviation > 0]
     deviation = np.maximum(deviation, SMALLEST_STD * np.median(varying) if len(varying) else 1.0)
-    return tuple(((x - mean) / deviation).astype(np.float32) for x in (x_train, x_test))  # type: ignore[return-value]
+    return ((x_train - mean) / deviation).astype(np.float32), ((x_test - mean) / deviation).astype(np.float32)

@@ -86,9 +86,10 @@ def _build(
             embedding = module.eval()(x[:1])
         if embedding.ndim != 2:
             raise ValueError(f"backbone must map inputs to embeddings [N, D], gave {tuple(embedding.shape)}")
-        net: nn.Module = ModuleNet(module, embedding.shape[1], n_outputs)
-        nn.init.kaiming_normal_(net.head.weight, generator=generator)
-        nn.init.zeros_(net.head.bias)
+        own = ModuleNet(module, embedding.shape[1], n_outputs)
+        nn.init.kaiming_normal_(own.head.weight, generator=generator)
+        nn.init.zeros_(own.head.bias)
+        net: nn.Module = own
     elif backbone == "linear":
         net = initialized(lambda: small(x.shape[1], n_outputs), generator)
     elif backbone == "mlp":

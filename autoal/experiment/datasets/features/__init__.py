@@ -44,7 +44,7 @@ def embed(
     module = lite0 if features == "lite0" else minilm
 
     def compute(x: np.ndarray | list[str]) -> np.ndarray:
-        return module.embed(x, cache, download=download, progress=progress)  # type: ignore[arg-type]
+        return module.embed(x, cache, download=download, progress=progress)
 
     both = [cached(x, f"{features}-{module.VERSION}", cache, compute) for x in (samples.x_train, samples.x_test)]
     return both[0], both[1], DESCRIPTION[features]
