@@ -24,7 +24,7 @@ def balanced_accuracy(predicted: np.ndarray, y: np.ndarray) -> float:
 
 
 def aulc(records: Iterable[Record]) -> dict[Run, float]:
-    """Area under each run's learning curve: its mean test accuracy over rounds 1..R (round 0 is the start all share)."""
+    """Area under each run's learning curve: mean test accuracy over rounds 1..R (round 0 is the start all share)."""
     curves: dict[Run, list[float]] = defaultdict(list)
     for record in records:
         if record["round"] > 0:
@@ -40,7 +40,7 @@ def mean_sem(values: Iterable[float]) -> dict[str, float | int | None]:
 
 
 def win_rates(areas: dict[Run, float]) -> dict[str, dict[str, float | None]]:
-    """``[a][b]``: the share of (dataset, seed) pairs in which a's AULC exceeds b's; a tie counts half, None = no pair."""
+    """``[a][b]``: the share of (dataset, seed) pairs in which a's AULC exceeds b's; ties count half, None = no pair."""
     strategies = list(dict.fromkeys(strategy for _, strategy, _ in areas))
     pairs = sorted({(dataset, seed) for dataset, _, seed in areas})
     table: dict[str, dict[str, float | None]] = {}

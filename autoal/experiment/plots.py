@@ -20,7 +20,7 @@ DPI = 130
 
 
 def learning_curve(records: list[Record], summary: dict[str, Any], path: Path) -> None:
-    """Mean test accuracy against labels, a panel per data set; bands are standard errors over seeds, AULC in the legend."""
+    """Mean test accuracy against labels, a panel per data set; bands are standard errors, AULC in the legend."""
     datasets = _distinct(records, "dataset")
     figure = _figure(len(datasets))
     style = _styles(_distinct(records, "strategy"))

@@ -54,7 +54,7 @@ class KMeans(Strategy):
         _, assigned = kmeans.index.search(points, 1)
         population = np.bincount(assigned[:, 0], minlength=size)
         order = np.argsort(-population, kind="stable")
-        centroids: np.ndarray = kmeans.centroids
+        centroids = np.asarray(kmeans.centroids)  # [B, D]
         picked = self._nearest_distinct(centroids[order], points)
         return Picks(unlabeled[picked], population[order].astype(np.float32))
 

@@ -1,4 +1,4 @@
-"""The published search with repaired mechanics: gradients arrive, rows stay aligned, it finds the candidate that helps."""
+"""The published search with repaired mechanics: gradients arrive, rows stay aligned, the helpful candidate wins."""
 
 import numpy as np
 import pytest
@@ -117,7 +117,7 @@ def test_result_is_well_formed_and_reproducible():
 
 
 def test_rows_stay_aligned():
-    """Labeled samples in any order, their labels and scores with them, tell the same; scores of other rows tell nothing."""
+    """Labeled samples in any order, with their labels and scores, tell the same; scores of other rows tell nothing."""
     aligned, broken = [], []
     for seed in range(4):
         x, labeled, labels, unlabeled, c, scores, pool_scores, ratio = synthetic(seed)

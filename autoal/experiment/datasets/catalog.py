@@ -83,7 +83,8 @@ def _medmnist(title: str, kind: str, name: str, n_train: int, n_test: int, n_cla
 DATASETS: dict[str, DataSetInfo] = {
     "digits": DataSetInfo("digits 8 x 8", "images", 1197, 600, 10, readers.read_digits, embedded=True),
     "fashion-mnist": DataSetInfo(
-        "Fashion-MNIST", "images", 60_000, 10_000, 10, partial(readers.read_mnist_like, md5=FASHION_MD5), ", ".join(IDX),
+        "Fashion-MNIST", "images", 60_000, 10_000, 10,
+        partial(readers.read_mnist_like, md5=FASHION_MD5), ", ".join(IDX),
         Package(
             "apt", "dataset-fashion-mnist", "0.0~git20200523.55506a9-1",
             "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
@@ -124,7 +125,9 @@ DATASETS: dict[str, DataSetInfo] = {
         partial(readers.read_cifar_binary, train=("train.bin",), test=("test.bin",), label_bytes=2),
         "train.bin, test.bin (the binary version)",
     ),
-    "svhn": DataSetInfo("SVHN", "color images", 73_257, 26_032, 10, readers.read_svhn, "train_32x32.mat, test_32x32.mat"),
+    "svhn": DataSetInfo(
+        "SVHN", "color images", 73_257, 26_032, 10, readers.read_svhn, "train_32x32.mat, test_32x32.mat"
+    ),
     "tinyimagenet": DataSetInfo(
         "TinyImageNet", "color images", 100_000, 10_000, 200, readers.read_tinyimagenet, "train/, val/"
     ),

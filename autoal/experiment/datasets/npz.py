@@ -84,7 +84,8 @@ def as_inputs(x: np.ndarray, path: Path, name: str) -> np.ndarray:
     """Features as float32 [N, D], or images [N, H, W(, 3)] as uint8 or float32; checked."""
     if x.dtype.kind not in "fiub" or x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise ValueError(
-            f"{path}: {name} must be features [N, D] or images [N, H, W(, channels)] of numbers, got {checks.describe(x)}"
+            f"{path}: {name} must be features [N, D] or images [N, H, W(, channels)] of numbers, "
+            f"got {checks.describe(x)}"
         )
     if x.ndim > 2 and x.dtype == np.uint8:
         return x

@@ -27,8 +27,8 @@ INFERENCE_BATCH = 4096
 MIN_SELECTED = 2  # of a batch, as in the paper
 REGULARISER = 1.0  # lambda'
 LOSS_PREDICTION = 0.5
-# Learning rates. SearchNet's bias (the paper's Theta_k: what all samples share) learns fast, its per-sample part slowly:
-# some hundred labels tell much of the former and little of the latter.
+# Learning rates. SearchNet's bias (the paper's Theta_k, which all samples share) learns fast, its per-sample part
+# slowly: some hundred labels tell much of the former and little of the latter.
 BIAS_RATE, SEARCH_RATE, FIT_RATE = 3e-2, 3e-4, 1e-4
 
 
