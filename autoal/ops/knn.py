@@ -148,7 +148,7 @@ def _faiss(q: Tensor, x: Tensor, k: int, metric: str, nprobe: int | None) -> Ten
     kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
     if nprobe is None:
         return torch.from_numpy(faiss.knn(part, rows, k, metric=kind)[1])
-    lists = max(1, min(int(4 * len(rows) ** 0.5), len(rows) // 39))
+    lists = max(1, min(int(len(rows) ** 0.5), len(rows) // 39))
     quantizer = faiss.IndexFlat(rows.shape[1], kind)
     index = faiss.IndexIVFFlat(quantizer, rows.shape[1], lists, kind)
     index.cp.max_points_per_centroid = TRAIN_PER_LIST

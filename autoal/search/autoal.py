@@ -14,6 +14,7 @@ from autoal.search.candidates import Candidates, half_context
 from autoal.search.coverage.variant import Choice, Coverage, CoverageSearch
 from autoal.search.features import Features
 from autoal.search.fit_net import FitNet, halves
+from autoal.search.paper import PaperSearch
 from autoal.search.stopwatch import Stopwatch
 from autoal.strategies.base import Picks, Strategy
 from autoal.types import Context
@@ -77,6 +78,7 @@ class AutoAL(Strategy):
         self.seed = None if seed is None else checks.as_count(seed, "seed", high=2**63 - 1)
         self.wants = tuple(name for name in self.candidates.needs if name not in self.needs)
         self._coverage_search = CoverageSearch(search, damped, self.candidates)
+        self._paper_search = PaperSearch(backbone=backbone) if variant == "paper" else None
         self._features: Features | None = None
         self._fit_net: FitNet | None = None
 
@@ -84,13 +86,12 @@ class AutoAL(Strategy):
         """One round, stage by stage."""
         assert context.labels is not None
         if self.seed is not None:
-            context = replace(context, seed=self.seed + len(context.labeled))
+            context = replace(context, seed=(self.seed + len(context.labeled)) % 2**63)
         clock = Stopwatch()
 
         features = self._look(context)
-        fit_net = self._fit_net = FitNet.fitted(
-            features.x[torch.from_numpy(context.labeled)], context.labels, context.n_classes, start=self._fit_net
-        )
+        x = features.x[torch.from_numpy(context.labeled)]
+        fit_net = self._fit_net = FitNet.fitted(x, context.labels, context.n_classes, start=self._fit_net)
         clock.lap("fit_net")
 
         ranks = self.candidates.ranks(context, fit_net, features.x, size)  # [U, S]
@@ -122,16 +123,14 @@ class AutoAL(Strategy):
         self, context: Context, features: Features, fit_net: FitNet, ranks: np.ndarray, size: int, clock: Stopwatch
     ) -> Choice:
         """The paper's bi-level search, then the batch by its scores."""
-        from autoal.search.paper import PaperSearch  # nets that the other variant does without
-
-        assert context.labels is not None
+        assert context.labels is not None and self._paper_search is not None
         share = size / len(context.unlabeled)
         x: Any = context.outputs.embeddings
         if self.backbone not in ("linear", "mlp"):
             x = context.inputs
             if x is None:
                 raise ValueError(f"backbone {self.backbone!r} needs images: give inputs=, the raw pool [N, H, W(, 3)]")
-        result = PaperSearch(backbone=self.backbone).search(
+        result = self._paper_search.search(
             x,
             context.labeled,
             context.labels,

@@ -81,12 +81,12 @@ class Candidates:
         """
         unlabeled = context.unlabeled
         raw = np.empty((len(unlabeled), len(self)))
-        scored = [k for k, strategy in enumerate(self.strategies) if isinstance(strategy, ScoreStrategy)]
-        needs = {need for k in scored for need in (*self.strategies[k].needs, *self.strategies[k].wants)}
+        scored = {k: strategy for k, strategy in enumerate(self.strategies) if isinstance(strategy, ScoreStrategy)}
+        needs = {need for strategy in scored.values() for need in (*strategy.needs, *strategy.wants)}
         for rows in _parts(context, needs, fit_net):
             part = _context(context, needs, fit_net, x, None if len(rows) == len(unlabeled) else unlabeled[rows])
-            for k in scored:
-                raw[rows, k] = _scores(self.strategies[k], part)
+            for k, strategy in scored.items():
+                raw[rows, k] = _scores(strategy, part)
         for k in {*range(len(self))}.difference(scored):
             raw[:, k] = _vote_frequency(self.strategies[k], context, fit_net, x, size / len(unlabeled))
         return (rankdata(raw, axis=0) - 0.5) / len(unlabeled)

@@ -43,14 +43,17 @@ def context(digits) -> Context:
     return Context.of(Outputs(embeddings=x), labeled, y[labeled], n_classes=10, seed=5)
 
 
-class FirstCoordinate(ScoreStrategy):
+PIXEL = 20
+
+
+class Pixel(ScoreStrategy):
     """A candidate of a user's own."""
 
-    name = "first"
+    name = "pixel"
     needs = ("embeddings",)
 
     def score(self, context: Context) -> torch.Tensor:
-        return context.outputs.embeddings[:, 0]
+        return context.outputs.embeddings[:, PIXEL]
 
 
 class Constant(ScoreStrategy):
@@ -63,8 +66,8 @@ class Constant(ScoreStrategy):
 
 
 @pytest.fixture
-def first_coordinate() -> type[FirstCoordinate]:
-    return FirstCoordinate
+def pixel() -> type[Pixel]:
+    return Pixel
 
 
 @pytest.fixture
