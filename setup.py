@@ -44,7 +44,10 @@ class CMakeBuild(build_ext):
         build = Path(os.environ.get("AUTOAL_BUILD_DIR") or self.build_temp).resolve()
         build.mkdir(parents=True, exist_ok=True)
         args = [
-            "-S", str(HERE), "-B", str(build),
+            "-S",
+            str(HERE),
+            "-B",
+            str(build),
             f"-DCMAKE_BUILD_TYPE={'Debug' if self.debug else 'Release'}",
             f"-DCMAKE_INSTALL_PREFIX={out.parent}",
             f"-DPython_EXECUTABLE={sys.executable}",

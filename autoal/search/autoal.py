@@ -84,9 +84,9 @@ class AutoAL(Strategy):
 
     def pick(self, context: Context, size: int) -> Picks:
         """One round, stage by stage."""
-        assert context.labels is not None
         if self.seed is not None:
             context = replace(context, seed=(self.seed + len(context.labeled)) % 2**63)
+        assert context.labels is not None
         clock = Stopwatch()
 
         features = self._look(context)
