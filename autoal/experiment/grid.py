@@ -63,7 +63,7 @@ def run_grid(
         for strategy in strategies
     ]
     records: list[Record] = []
-    with tqdm(total=len(cells) * (settings.rounds + 1), unit="round", disable=not progress) as bar:
+    with tqdm(total=len(cells) * (settings.rounds + 1), unit="round", disable=None if progress else True) as bar:
         for cell, one in cells:
             bar.set_description(f"{cell.dataset} {cell.strategy} seed {cell.seed}")
             done = cell.load(folder)
