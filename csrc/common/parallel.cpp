@@ -22,8 +22,10 @@ int default_threads() {
       const int n = std::atoi(e);
       if (n > 0) return n;
     }
+#if defined(__linux__)
   cpu_set_t set;  // what the scheduler lets this process use (taskset, containers)
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
