@@ -11,7 +11,7 @@ from autoal import checks, files
 from autoal.commands.table import table
 from autoal.experiment import datasets
 from autoal.experiment.cells import Settings
-from autoal.experiment.grid import run_grid
+from autoal.experiment.grid import check_sizes, run_grid
 from autoal.models import DEVICES, MODELS
 from autoal.search.autoal import SEARCHES, VARIANTS
 from autoal.strategies import STRATEGIES
@@ -62,13 +62,15 @@ def call(arguments: argparse.Namespace) -> None:
         search=arguments.search,
         candidates=None if arguments.candidates is None else tuple(arguments.candidates.split(",")),
     )
-    settings.strategy("autoal")
+    settings.check()
     files.writable_folder(arguments.out, "--out")
     progress = not arguments.quiet
     sets = [
         datasets.load(name, features=arguments.features, folder=arguments.data_folder, progress=progress)
         for name in dict.fromkeys(arguments.dataset)
     ]
+    for one in sets:
+        check_sizes(one, settings)
     for one in sets:
         print(describe(one), file=sys.stderr)
     summary = run_grid(sets, strategies, range(arguments.seeds), settings, arguments.out, progress=progress)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoal import files, models
+from autoal import checks, files, models
 from autoal.experiment.datasets import DataSet
 from autoal.experiment.metrics import Record, accuracy, balanced_accuracy
 from autoal.learner import ActiveLearner, Round
@@ -44,6 +44,13 @@ class Settings:
     variant: str | None = None
     search: str | None = None
     candidates: tuple[str, ...] | None = None
+
+    def check(self) -> None:
+        """Raises ValueError if a name is unknown, a device is not there, or a count is out of range."""
+        for name in ("initial_size", "query_size", "rounds"):
+            checks.as_count(getattr(self, name), name, low=1)
+        models.make(self.model, device=self.device)
+        self.strategy(AutoAL.name)
 
     def strategy(self, name: str) -> Strategy:
         """A new object of the strategy ``name`` with these settings."""

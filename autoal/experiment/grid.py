@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 import autoal
-from autoal import checks, files, models
+from autoal import checks, files
 from autoal.experiment import plots
 from autoal.experiment.cells import Cell, Settings, fingerprint, run_cell
 from autoal.experiment.datasets import DataSet
@@ -49,8 +49,7 @@ def run_grid(
     for name in strategies:
         if name not in STRATEGIES:
             raise checks.unknown_name("strategy", name, STRATEGIES)
-    models.make(settings.model, device=settings.device)
-    settings.strategy("autoal")
+    settings.check()
     for one in data:
         check_sizes(one, settings)
     folder = files.writable_folder(out, "out")
@@ -79,8 +78,6 @@ def run_grid(
 
 def check_sizes(data: DataSet, settings: Settings) -> None:
     """Raises ValueError if the labels asked for exceed the data set's pool."""
-    checks.as_count(settings.rounds, "rounds", low=1)
-    checks.as_count(settings.query_size, "query_size", low=1)
     pool = f"the pool of {data.name!r}"
     checks.as_count(settings.initial_size, "initial_size", low=1, high=len(data.x_train), of=pool)
     budget = settings.initial_size + settings.rounds * settings.query_size

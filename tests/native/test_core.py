@@ -1,4 +1,4 @@
-"""The native module by itself: instruction sets, threads, forks, the GIL, interrupts, exactness that the ops build on."""
+"""The native module by itself: instruction sets, threads, forks, the GIL, interrupts, exactness."""
 
 import multiprocessing
 import os

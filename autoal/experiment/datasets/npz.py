@@ -89,7 +89,8 @@ def as_inputs(x: np.ndarray, path: Path, name: str) -> np.ndarray:
         )
     if x.ndim > 2 and x.dtype == np.uint8:
         return x
-    out = x.astype(np.float32)
+    with np.errstate(over="ignore"):  # told below, by rows
+        out = x.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(out.reshape(len(out), -1)).all(axis=1))
     if len(bad):
         raise ValueError(f"{path}: {name} holds NaN, Inf or too large numbers in {checks.name_rows(bad.tolist())}")

@@ -85,7 +85,12 @@ def read_svhn(folder: Path) -> Samples:
     from scipy.io import loadmat
 
     def read(name: str) -> tuple[np.ndarray, np.ndarray]:
-        file = loadmat(folder / name, variable_names=["X", "y"])
+        if not (folder / name).is_file():
+            raise FileNotFoundError(folder / name)
+        try:
+            file = loadmat(str(folder / name), variable_names=["X", "y"])
+        except Exception as error:  # a damaged file may raise anything
+            raise ValueError(f"{folder / name} is no readable .mat file ({type(error).__name__}: {error})") from None
         if "X" not in file or "y" not in file:
             raise ValueError(f"{folder / name} must hold X and y")
         return np.ascontiguousarray(file["X"].transpose(3, 0, 1, 2)), file["y"].ravel().astype(np.int64) % 10
@@ -126,6 +131,8 @@ def read_rda(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
         import pyreadr
     except ImportError:
         raise checks.MissingExtraError("pyreadr", "tables", f"reading {path.name}") from None
+    if not path.is_file():
+        raise FileNotFoundError(path)
     try:
         frame = next(iter(pyreadr.read_r(str(path)).values()))
     except Exception as error:  # pyreadr's own errors share no base
