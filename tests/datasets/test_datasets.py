@@ -183,6 +183,9 @@ def test_svhn_medmnist_tinyimagenet(tmp_path):
     svhn = datasets.load("svhn", folder=tmp_path, features="raw")
     np.testing.assert_array_equal(svhn.x_train, pixels)
     assert svhn.y_train.tolist() == [1, 0, 2]
+    (tmp_path / "test_32x32.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+    with pytest.raises(ValueError, match=r"test_32x32\.mat"):
+        datasets.load("svhn", folder=tmp_path, features="raw")
 
     parts = {
         f"{p}_{k}": v for p in ("train", "test") for k, v in (("images", pixels[..., 0]), ("labels", [[0], [1], [1]]))
