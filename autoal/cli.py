@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -64,8 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if not word.startswith("-")), None)
     try:
-        arguments = build_parser(command).parse_args(words)
-        arguments.call(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning  # put back by the context
+            arguments = build_parser(command).parse_args(words)
+            arguments.call(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("autoal: interrupted; the same command goes on where it was", file=sys.stderr)
@@ -79,6 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"autoal: {one_line(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
     return 0
+
+
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning on one line of stderr, without the place in the code that it came from."""
+    print(f"autoal: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def one_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from autoal import checks, files
 from autoal.commands.table import table
 from autoal.experiment import datasets
 from autoal.experiment.cells import Settings
-from autoal.experiment.grid import check_sizes, run_grid
+from autoal.experiment.grid import check_data, run_grid
 from autoal.models import DEVICES, MODELS
 from autoal.search.autoal import SEARCHES, VARIANTS
 from autoal.strategies import STRATEGIES
@@ -69,8 +69,7 @@ def call(arguments: argparse.Namespace) -> None:
         datasets.load(name, features=arguments.features, folder=arguments.data_folder, progress=progress)
         for name in dict.fromkeys(arguments.dataset)
     ]
-    for one in sets:
-        check_sizes(one, settings)
+    check_data(sets, settings)
     for one in sets:
         print(describe(one), file=sys.stderr)
     summary = run_grid(sets, strategies, range(arguments.seeds), settings, arguments.out, progress=progress)

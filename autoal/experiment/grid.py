@@ -50,8 +50,7 @@ def run_grid(
         if name not in STRATEGIES:
             raise checks.unknown_name("strategy", name, STRATEGIES)
     settings.check()
-    for one in data:
-        check_sizes(one, settings)
+    check_data(data, settings)
     folder = files.writable_folder(out, "out")
     files.writable_folder(folder / "cells", "out")
 
@@ -76,16 +75,22 @@ def run_grid(
     return write_results(folder, records, data, strategies, seeds, settings)
 
 
-def check_sizes(data: DataSet, settings: Settings) -> None:
-    """Raises ValueError if the labels asked for exceed the data set's pool."""
-    pool = f"the pool of {data.name!r}"
-    checks.as_count(settings.initial_size, "initial_size", low=1, high=len(data.x_train), of=pool)
-    budget = settings.initial_size + settings.rounds * settings.query_size
-    if budget > len(data.x_train):
-        raise ValueError(
-            f"initial_size + rounds * query_size = {budget} labels exceed {pool}, {len(data.x_train)} samples: "
-            "ask for fewer rounds or smaller queries"
-        )
+def check_data(data: Sequence[DataSet], settings: Settings) -> None:
+    """Raises ValueError if two sets have one name, or the labels asked for exceed a set's pool."""
+    names = [one.name for one in data]
+    for one in data:
+        if names.count(one.name) > 1:
+            raise ValueError(
+                f"data sets must differ by name; {names.count(one.name)} are called {one.name!r}: rename a file"
+            )
+        pool = f"the pool of {one.name!r}"
+        checks.as_count(settings.initial_size, "initial_size", low=1, high=len(one.x_train), of=pool)
+        budget = settings.initial_size + settings.rounds * settings.query_size
+        if budget > len(one.x_train):
+            raise ValueError(
+                f"initial_size + rounds * query_size = {budget} labels exceed {pool}, {len(one.x_train)} samples: "
+                "ask for fewer rounds or smaller queries"
+            )
 
 
 def write_results(

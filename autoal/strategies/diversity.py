@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+import warnings
 
-from autoal import checks, ops
+import numpy as np
+from sklearn import cluster
+
+from autoal import ops
 from autoal.strategies.base import Picks, Strategy
 from autoal.types import Context
 
@@ -37,26 +40,33 @@ class KMeans(Strategy):
 
     def pick(self, context: Context, size: int) -> Picks:
         """Largest cluster first; the score is the number of unlabeled samples in the pick's cluster."""
-        try:
-            import faiss
-        except ImportError:
-            raise checks.MissingExtraError("faiss", "cpu", "strategy 'kmeans'") from None
-
         unlabeled = context.unlabeled
         points = context.outputs.require("embeddings")[unlabeled].float().cpu().contiguous().numpy()  # [U, D]
         if size == len(points):
             return Picks(unlabeled, np.ones(size, np.float32))
         seed = int(context.generator(self.name).integers(2**31 - 1))
+        centroids, assigned = self._clusters(points, size, seed)
+        population = np.bincount(assigned, minlength=size)
+        order = np.argsort(-population, kind="stable")
+        picked = self._nearest_distinct(centroids[order], points)
+        return Picks(unlabeled[picked], population[order].astype(np.float32))
+
+    def _clusters(self, points: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Centroids [B, D] of points [U, D] and each point's cluster [U]: by FAISS, or else by scikit-learn."""
+        try:
+            import faiss
+        except ImportError:
+            warnings.warn(
+                "FAISS is not installed (pip install 'autoal[cpu]'): strategy 'kmeans' runs on scikit-learn, slower",
+                stacklevel=2,
+            )
+            found = cluster.KMeans(size, n_init=1, max_iter=self.ITERATIONS, random_state=seed).fit(points)
+            return found.cluster_centers_, found.labels_
         kmeans = faiss.Kmeans(
             points.shape[1], size, niter=self.ITERATIONS, seed=seed, min_points_per_centroid=1, verbose=False
         )
         kmeans.train(points)
-        _, assigned = kmeans.index.search(points, 1)
-        population = np.bincount(assigned[:, 0], minlength=size)
-        order = np.argsort(-population, kind="stable")
-        centroids = np.asarray(kmeans.centroids)  # [B, D]
-        picked = self._nearest_distinct(centroids[order], points)
-        return Picks(unlabeled[picked], population[order].astype(np.float32))
+        return np.asarray(kmeans.centroids), kmeans.index.search(points, 1)[1][:, 0]
 
     def _nearest_distinct(self, centroids: np.ndarray, points: np.ndarray) -> np.ndarray:
         """For each centroid [B, D] in turn, the nearest point [U, D] that is not taken: positions [B]."""

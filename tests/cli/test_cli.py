@@ -223,6 +223,23 @@ def test_run_on_an_npz_of_ones_own(tmp_path):
     assert last["labeled"] == 25 and last["accuracy"] > 0.7
 
 
+def test_two_sets_of_one_name(tmp_path, bad):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        x, y = np.arange(60.0).reshape(30, 2), np.arange(30) % 2
+        np.savez(tmp_path / folder / "set.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    words = [*RUN, "--initial-size", "5", "--query-size", "2", "--out", tmp_path / "out", "--strategy", "random"]
+    words[2] = tmp_path / "a" / "set.npz"
+    bad([*words, "--dataset", tmp_path / "b" / "set.npz"], "2 are called 'set'")
+
+
+def test_warnings_take_one_line(arrays, capsys):
+    np.save(arrays / "copies.npy", np.zeros((80, 4), np.float32))
+    assert main(["select", "-n", "3", "--embeddings", str(arrays / "copies.npy"), "--strategy", "kcenter"]) == 0
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[0].startswith("autoal: warning: ") and "copies" in lines[0] and len(lines) == 2
+
+
 def test_tables(capsys):
     assert main(["strategies"]) == 0 and main(["datasets"]) == 0 and main(["doctor"]) == 0
     printed = capsys.readouterr().out

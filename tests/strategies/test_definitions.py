@@ -1,5 +1,8 @@
 """Each strategy against its paper's definition, computed independently in float64."""
 
+import sys
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -67,13 +70,20 @@ def test_kcenter_is_farthest_first(pool):
     assert query.scores[-1] == pytest.approx(np.sqrt(distance.max()), rel=1e-5)
 
 
-def test_kmeans_takes_the_sample_nearest_to_each_centroid():
-    pytest.importorskip("faiss")
+@pytest.mark.parametrize("installed", [True, False])
+def test_kmeans_takes_the_sample_nearest_to_each_centroid(installed, monkeypatch):
+    if installed:
+        pytest.importorskip("faiss")
+    else:
+        monkeypatch.setitem(sys.modules, "faiss", None)
     rng = np.random.default_rng(0)
     centers = np.array([[0, 0], [100, 0], [0, 100], [100, 100]], np.float32)
     x = np.concatenate([c + rng.standard_normal((30 * (i + 1), 2)).astype(np.float32) for i, c in enumerate(centers)])
     cluster = np.repeat(np.arange(4), [30, 60, 90, 120])
-    query = autoal.select(Outputs(embeddings=x), 4, strategy="kmeans")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        query = autoal.select(Outputs(embeddings=x), 4, strategy="kmeans")
+    assert any("runs on scikit-learn" in str(warning.message) for warning in told) == (not installed)
     assert cluster[query.indices].tolist() == [3, 2, 1, 0], "largest cluster first"
     assert query.scores.tolist() == [120, 90, 60, 30]
     for index, c in zip(query.indices, cluster[query.indices], strict=True):
