@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.call(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("autoal: interrupted; the same command goes on where it was", file=sys.stderr)
+        hint = "; the same command goes on where it was" if command == "run" else ""
+        print(f"autoal: interrupted{hint}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of stdout has gone: its business
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data-folder", help="folder with a set's official files, looked at first")
     add("--variant", help=f"of autoal: {', '.join(VARIANTS)}")
     add("--search", help=f"of autoal: {', '.join(SEARCHES)}")
-    add("--candidates", help="of autoal: names of strategies, a,b,c")
+    add("--candidates", type=names, help="of autoal: names of strategies, a,b,c")
     add("--out", required=True, help="folder for the results; given again, the same command goes on where it was")
     add("--quiet", action="store_true", help="no progress bars")
 
@@ -52,6 +52,8 @@ def call(arguments: argparse.Namespace) -> None:
         if name not in STRATEGIES:
             raise checks.unknown_name("strategy", name, STRATEGIES)
     checks.as_count(arguments.seeds, "seeds", low=1)
+    if not arguments.out:
+        raise ValueError("--out must name a folder, got an empty name")
     settings = Settings(
         initial_size=arguments.initial_size,
         query_size=arguments.query_size,
@@ -60,7 +62,7 @@ def call(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         variant=arguments.variant,
         search=arguments.search,
-        candidates=None if arguments.candidates is None else tuple(arguments.candidates.split(",")),
+        candidates=arguments.candidates,
     )
     settings.check()
     files.writable_folder(arguments.out, "--out")
@@ -76,6 +78,11 @@ def call(arguments: argparse.Namespace) -> None:
     print(table(["strategy", "AULC %", "seconds per query"], summary_rows(summary)))
     pictures = ", ".join(path.name for path in sorted(Path(arguments.out).iterdir()) if path.is_file())
     print(f"\nin {arguments.out}: {pictures}")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The names in ``a,b,c``."""
+    return tuple(name.strip() for name in text.split(","))
 
 
 def describe(data: datasets.DataSet) -> str:

@@ -42,6 +42,9 @@ def call(arguments: argparse.Namespace) -> None:
     arrays = {name: getattr(arguments, name) for name in ("embeddings", "logits", "mc_logits")}
     if all(path is None for path in arrays.values()):
         raise ValueError("--embeddings, --logits or --mc-logits must be given: what the strategy looks at")
+    for need in strategy.needs:
+        if getattr(arguments, need) is None:
+            raise ValueError(f"strategy {arguments.strategy!r} needs {option(need)}")
     if arguments.labels is not None and arguments.labeled is None:
         raise ValueError("--labels needs --labeled: the pool indices that the labels belong to")
     given: dict[str, Any] = {name: read_npy(path, option(name)) for name, path in arrays.items() if path is not None}
@@ -59,7 +62,7 @@ def call(arguments: argparse.Namespace) -> None:
 
 
 def option(name: str) -> str:
-    """The option that gives an output."""
+    """The option that gives what a strategy needs."""
     return "--" + name.replace("_", "-")
 
 

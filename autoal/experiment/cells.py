@@ -85,11 +85,21 @@ class Cell:
         return folder / "cells" / f"{self.key}.jsonl"
 
     def load(self, folder: Path) -> list[Record] | None:
-        """Its records, or None if it has not been finished."""
+        """Its records, or None if it has not been finished.
+
+        Raises:
+            ValueError: If something else than ``save`` has written its file; that is for a person to look at.
+        """
         path = self.path(folder)
         if not path.exists():
             return None
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        try:
+            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except ValueError:  # no JSON, or no UTF-8
+            records = []
+        if len(records) != self.settings.rounds + 1:
+            raise ValueError(f"{path} is damaged: delete it, and the same command computes it anew")
+        return records
 
     def save(self, folder: Path, records: list[Record]) -> None:
         """Stores its records, whole or not at all."""

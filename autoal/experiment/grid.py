@@ -8,10 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 import autoal
-from autoal import checks, files
+from autoal import checks, files, models
 from autoal.experiment import plots
 from autoal.experiment.cells import Cell, Settings, fingerprint, run_cell
 from autoal.experiment.datasets import DataSet
@@ -76,7 +77,7 @@ def run_grid(
 
 
 def check_data(data: Sequence[DataSet], settings: Settings) -> None:
-    """Raises ValueError if two sets have one name, or the labels asked for exceed a set's pool."""
+    """Raises ValueError if two sets have one name, a pool is too small, or the model takes no such samples."""
     names = [one.name for one in data]
     for one in data:
         if names.count(one.name) > 1:
@@ -91,6 +92,10 @@ def check_data(data: Sequence[DataSet], settings: Settings) -> None:
                 f"initial_size + rounds * query_size = {budget} labels exceed {pool}, {len(one.x_train)} samples: "
                 "ask for fewer rounds or smaller queries"
             )
+        try:
+            models.make(settings.model, device=settings.device).look(torch.from_numpy(one.x_train))
+        except ValueError as error:
+            raise ValueError(f"model {settings.model!r} and data set {one.name!r}: {error}") from None
 
 
 def write_results(
@@ -114,6 +119,9 @@ def write_results(
     files.atomic_write_text(folder / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records))
     files.atomic_write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     files.atomic_write(folder / "learning_curve.png", lambda path: plots.learning_curve(records, summary, path))
+    weights = folder / "strategy_weights.png"
     if any("strategy_weights" in record for record in records):
-        files.atomic_write(folder / "strategy_weights.png", lambda path: plots.strategy_weights(records, path))
+        files.atomic_write(weights, lambda path: plots.strategy_weights(records, path))
+    else:
+        weights.unlink(missing_ok=True)  # of an earlier command, about runs that are not among these results
     return summary

@@ -10,22 +10,23 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from autoal.experiment.metrics import Record
+from autoal.strategies import STRATEGIES
 
-# Okabe and Ito's palette, safe for color-blind readers; AutoAL and random stand apart.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#7F7F7F", "#AA4499", "#44AA99")
+# Okabe and Ito's palette and Tol's, safe for color-blind readers; AutoAL and random stand apart.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#332288", "#AA4499", "#44AA99")
 SPECIAL = {"autoal": "#000000", "random": "#999999"}
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
-PANEL = (7.0, 4.6)  # inches
+PANEL = (8.2, 4.6)  # inches
+COLUMNS = 3  # panels side by side
 DPI = 130
 
 
 def learning_curve(records: list[Record], summary: dict[str, Any], path: Path) -> None:
     """Mean test accuracy against labels, a panel per data set; bands are standard errors, AULC in the legend."""
     datasets = _distinct(records, "dataset")
-    figure = _figure(len(datasets))
+    figure, panels = _panels(len(datasets))
     style = _styles(_distinct(records, "strategy"))
-    for panel, dataset in enumerate(datasets):
-        axes = figure.add_subplot(1, len(datasets), panel + 1)
+    for dataset, axes in zip(datasets, panels, strict=True):
         areas = summary["aulc_by_dataset"][dataset]
         for strategy in sorted(areas, key=lambda s: -areas[s]["mean"]):
             x, y = _curves([r for r in records if r["dataset"] == dataset and r["strategy"] == strategy], "accuracy")
@@ -41,8 +42,7 @@ def learning_curve(records: list[Record], summary: dict[str, Any], path: Path) -
         axes.set_title(f"{dataset}  ({seeds} seed{'s' if seeds > 1 else ''})", loc="left")
         axes.set_xlabel("labels")
         axes.set_ylabel("test accuracy, %")
-        axes.legend(title="strategy, AULC %", fontsize=8, title_fontsize=8, frameon=False, loc="lower right")
-        _tidy(axes)
+        _tidy(axes, legend="strategy, AULC %")
     _save(figure, path)
 
 
@@ -50,23 +50,23 @@ def strategy_weights(records: list[Record], path: Path) -> None:
     """AutoAL's weight of each candidate strategy over rounds, mean over seeds, a panel per data set."""
     weighted = [r for r in records if "strategy_weights" in r]
     datasets = _distinct(weighted, "dataset")
-    figure = _figure(len(datasets))
-    for panel, dataset in enumerate(datasets):
-        axes = figure.add_subplot(1, len(datasets), panel + 1)
+    figure, panels = _panels(len(datasets))
+    for dataset, axes in zip(datasets, panels, strict=True):
         rows = [r for r in weighted if r["dataset"] == dataset]
         candidates = list(rows[0]["strategy_weights"])
         style = _styles(candidates)
         for candidate in candidates:
             flat = [{**r, "weight": r["strategy_weights"].get(candidate, 0.0)} for r in rows]
             x, y = _curves(flat, "weight", x="round")
-            axes.plot(x, y.mean(axis=0), label=candidate, linewidth=1.6, marker="o", markersize=3, **style[candidate])
+            look = {"linewidth": 1.6, "marker": "o", "markersize": 3, **style[candidate]}
+            axes.plot(x, y.mean(axis=0), label=candidate, clip_on=False, **look)  # a weight of 0 lies on the axis
         axes.axhline(1 / len(candidates), color="#BBBBBB", linewidth=0.8, zorder=0)
         axes.set_title(f"{dataset}: what AutoAL trusts", loc="left")
         axes.set_xlabel("round")
         axes.set_ylabel("weight (gray: all alike)")
         axes.set_ylim(bottom=0)
-        axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        _tidy(axes)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _tidy(axes, legend="candidate")
     _save(figure, path)
 
 
@@ -80,7 +80,8 @@ def _curves(rows: list[Record], key: str, x: str = "labeled") -> tuple[np.ndarra
 
 
 def _styles(names: list[str]) -> dict[str, dict[str, Any]]:
-    others = [name for name in names if name not in SPECIAL]
+    """Color and dashes of each name; a strategy looks the same in every picture."""
+    others = [name for name in dict.fromkeys([*STRATEGIES, *names]) if name not in SPECIAL]
     styles: dict[str, dict[str, Any]] = {
         name: {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i // 3 % len(DASHES)]}
         for i, name in enumerate(others)
@@ -92,11 +93,18 @@ def _distinct(records: list[Record], key: str) -> list[str]:
     return list(dict.fromkeys(record[key] for record in records))
 
 
-def _figure(panels: int) -> Figure:
-    return Figure(figsize=(PANEL[0] * panels, PANEL[1]), layout="constrained")
+def _panels(count: int) -> tuple[Figure, list[Any]]:
+    """A figure and its ``count`` axes, row by row."""
+    columns = min(count, COLUMNS)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
+    return figure, [figure.add_subplot(rows, columns, panel + 1) for panel in range(count)]
 
 
-def _tidy(axes: Any) -> None:
+def _tidy(axes: Any, *, legend: str) -> None:
+    """Quiet axes, and the legend beside them, where no curve can run into it."""
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    axes.legend(title=legend, fontsize=8, title_fontsize=8, alignment="left", frameon=False, **place)
     axes.grid(color="#E6E6E6", linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):

@@ -64,7 +64,7 @@ def class_numbers(y_train: np.ndarray, y_test: np.ndarray, name: str) -> tuple[n
     unseen = np.setdiff1d(y_test, classes)
     if len(unseen):
         raise ValueError(
-            f"{name}: y_test has classes that y_train has not, such as {unseen[0]!r}: nothing could learn them"
+            f"{name}: y_test has classes that y_train has not, such as {str(unseen[0])!r}: nothing could learn them"
         )
     return numbers.astype(np.int64), np.searchsorted(classes, y_test).astype(np.int64), tuple(str(c) for c in classes)
 

@@ -45,10 +45,10 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         raise FileNotFoundError(
             f"there is no file {path}: give the path of an .npz, or a name that `autoal datasets` lists"
         )
+    if not zipfile.is_zipfile(path):  # told here: numpy's advice on other files is to unpickle them
+        raise ValueError(f"{path} is no .npz file, or its end is missing. Save one with numpy.savez")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
             missing = [name for name in names if name not in archive.files]
             if missing:
                 there = ", ".join(sorted(archive.files)) or "none"
