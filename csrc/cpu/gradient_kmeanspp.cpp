@@ -16,7 +16,7 @@ void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const 
   const Isa& hot = isa();
   const int64_t n = outputs.rows, c = outputs.cols, d = embeddings.cols;
   const int dtype = static_cast<int>(embeddings.dtype), f32 = static_cast<int>(DType::kFloat32);
-  std::vector<float> a(n * c), norm(n), center(padded(d));
+  std::vector<float> a(n * c + kLanes), norm(n), center(padded(d));
   Weights weights(n);
 
   const int64_t chunks = chunks_of(n, kDrawChunk);
@@ -48,7 +48,7 @@ void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const 
     hot.read_row(embeddings.data, dtype, row, d, nullptr, center.data());
     const float* a_row = a.data() + row * c;
     weights.update([&](int64_t begin, int64_t end) {
-      std::vector<float> buffer(padded(d)), aa(end - begin), hh(end - begin);
+      std::vector<float> buffer(padded(std::max(c, d))), aa(end - begin), hh(end - begin);
       hot.dots(a.data(), f32, begin, end, c, a_row, buffer.data(), aa.data());
       hot.dots(embeddings.data, dtype, begin, end, d, center.data(), buffer.data(), hh.data());
       double total = 0.0;

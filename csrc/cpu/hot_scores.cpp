@@ -2,13 +2,10 @@
 // here. A row is read from memory once, into a padded buffer that stays in the cache.
 #include "cpu/vector.h"
 
-extern "C" float logf(float);
-extern "C" float sqrtf(float);
-
 namespace {
 
 inline float minus_infinity() { return -__builtin_inff(); }
-inline int64_t padded(int64_t c) { return (c + kLanes - 1) / kLanes * kLanes; }
+inline float log_of(float v) { return logarithm(splat(v))[0]; }
 
 struct TopTwo {
   float first, second;
@@ -21,52 +18,66 @@ TopTwo top_two(const float* row, int64_t c) {
     second = maximum(second, minimum(first, v));
     first = maximum(first, v);
   }
-  float a[kLanes], b[kLanes];
-  store(a, first);
-  store(b, second);
-  TopTwo top{a[0], b[0]};
-  for (int l = 1; l < kLanes; ++l) {
-    if (a[l] > top.first) {
-      top.second = top.first > b[l] ? top.first : b[l];
-      top.first = a[l];
-    } else if (a[l] > top.second) {
-      top.second = a[l];
-    }
+  for (int distance = kLanes / 2; distance > 0; distance /= 2) {  // no branches: which lane wins is anyone's guess
+    const Floats other = swapped(first, distance);
+    second = maximum(maximum(second, swapped(second, distance)), minimum(first, other));
+    first = maximum(first, other);
   }
-  return top;
+  return {first[0], second[0]};
 }
 
+// The lowest position of `value`, 0 if there is none (a row with NaN).
 int64_t first_equal(const float* row, int64_t c, float value) {
-  for (int64_t j = 0; j < c; ++j)
-    if (row[j] == value) return j;
-  return 0;
+  const int32_t none = 0x7fffffff;
+  Ints lowest = Ints{} + none, here = lane_numbers();
+  for (int64_t j = 0; j < c; j += kLanes, here += kLanes) {
+    const Ints at = load(row + j) == splat(value) ? here : Ints{} + none;
+    lowest = at < lowest ? at : lowest;
+  }
+  for (int distance = kLanes / 2; distance > 0; distance /= 2) {
+    const Ints other = swapped(lowest, distance);
+    lowest = other < lowest ? other : lowest;
+  }
+  return lowest[0] < c ? lowest[0] : 0;
 }
 
 struct Partition {
   float z, s;  // sum e^(x - max), sum e^(x - max) (x - max)
 };
 
+// Sums are taken by blocks of this many numbers first, so that rounding does not grow with 10,000 classes.
+constexpr int64_t kBlock = 256;
+
+inline int64_t block_end(int64_t block, int64_t c) { return block + kBlock < padded(c) ? block + kBlock : padded(c); }
+
 // Leaves e^(x - max) in `row`.
 Partition partition(float* row, int64_t c, float max) {
-  Floats z[2] = {}, s[2] = {};
+  Floats z = {}, s = {};
   const Floats shift = splat(max), lowest = splat(-104.0f);
-  int u = 0;
-  for (int64_t j = 0; j < padded(c); j += kLanes, u ^= 1) {
-    const Floats raw = load(row + j) - shift;
-    const Floats v = select(raw < lowest, lowest, raw);  // -inf adds 0, not 0 * inf
-    const Floats e = exponential(v);
-    store(row + j, e);
-    z[u] += e;
-    s[u] += e * v;
+  for (int64_t block = 0; block < c; block += kBlock) {
+    Floats block_z = {}, block_s = {};
+    for (int64_t j = block; j < block_end(block, c); j += kLanes) {
+      const Floats raw = load(row + j) - shift;
+      const Floats v = select(raw < lowest, lowest, raw);  // -inf adds 0, not 0 * inf
+      const Floats e = exponential(v);
+      store(row + j, e);
+      block_z += e;
+      block_s += e * v;
+    }
+    z += block_z;
+    s += block_s;
   }
-  return {sum(z[0] + z[1]), sum(s[0] + s[1])};
+  return {sum(z), sum(s)};
 }
 
 float negative_entropy(const float* p, int64_t c) {
-  Floats s[2] = {};
-  int u = 0;
-  for (int64_t j = 0; j < padded(c); j += kLanes, u ^= 1) s[u] += p_log_p(load(p + j));
-  return sum(s[0] + s[1]);
+  Floats s = {};
+  for (int64_t block = 0; block < c; block += kBlock) {
+    Floats block_s = {};
+    for (int64_t j = block; j < block_end(block, c); j += kLanes) block_s += p_log_p(load(p + j));
+    s += block_s;
+  }
+  return sum(s);
 }
 
 // Whether p is a distribution within `tolerance`: NaN fails every comparison.
@@ -86,11 +97,6 @@ bool is_distribution(const float* p, int64_t c, float tolerance) {
 
 inline bool is_partition(const Partition& p) { return p.z >= 0.5f && p.z < __builtin_inff(); }
 
-void read(const void* x, int dtype, int64_t offset, int64_t stride, int64_t c, float padding, float* row) {
-  to_floats(x, dtype, offset, stride, c, row);
-  for (int64_t j = c; j < padded(c); ++j) row[j] = padding;
-}
-
 }  // namespace
 
 extern "C" {
@@ -101,7 +107,7 @@ int64_t AUTOAL_HOT(autoal_uncertainty)(const void* x, int dtype, int probs, floa
                                        float* least_confidence) {
   int64_t bad = -1;
   for (int64_t i = begin; i < end; ++i) {
-    read(x, dtype, i * c, 1, c, probs ? 0.0f : minus_infinity(), buffer);
+    read(x, dtype, i * c, 1, c, (end - i) * c, probs ? 0.0f : minus_infinity(), buffer);
     TopTwo top = top_two(buffer, c);
     bool good;
     float h;
@@ -112,7 +118,7 @@ int64_t AUTOAL_HOT(autoal_uncertainty)(const void* x, int dtype, int probs, floa
     } else {
       const Partition p = partition(buffer, c, top.first);
       good = is_partition(p);
-      h = logf(p.z) - p.s / p.z;
+      h = log_of(p.z) - p.s / p.z;
       top.second = exponential(splat(top.second - top.first))[0] / p.z;
       top.first = 1.0f / p.z;
     }
@@ -131,13 +137,15 @@ int64_t AUTOAL_HOT(autoal_mc_uncertainty)(const void* x, int dtype, int probs, f
                                           float* variation_ratio) {
   const int64_t width = padded(c);
   float *row = buffer, *first = row + width, *shift = first + width, *square = shift + width, *votes = square + width;
+  const int64_t size = (t - 1) * stride_t + (end - 1) * stride_n + (c - 1) * stride_c + 1;  // what may be read
   int64_t bad = -1;
   for (int64_t i = begin; i < end; ++i) {
     for (int64_t j = 0; j < 3 * width; ++j) shift[j] = 0.0f;  // and square, and votes
     float expected = 0.0f;                                    // sum over t of H[p^t]
     bool good = true;
     for (int64_t k = 0; k < t; ++k) {
-      read(x, dtype, k * stride_t + i * stride_n, stride_c, c, probs ? 0.0f : minus_infinity(), row);
+      const int64_t offset = k * stride_t + i * stride_n;
+      read(x, dtype, offset, stride_c, c, size - offset, probs ? 0.0f : minus_infinity(), row);
       const TopTwo top = top_two(row, c);
       votes[first_equal(row, c, top.first)] += 1.0f;
       if (probs) {
@@ -146,7 +154,7 @@ int64_t AUTOAL_HOT(autoal_mc_uncertainty)(const void* x, int dtype, int probs, f
       } else {
         const Partition p = partition(row, c, top.first);
         good &= is_partition(p);
-        expected += logf(p.z) - p.s / p.z;
+        expected += log_of(p.z) - p.s / p.z;
         const Floats inverse = splat(1.0f / p.z);
         for (int64_t j = 0; j < width; j += kLanes) store(row + j, load(row + j) * inverse);
       }
@@ -161,19 +169,24 @@ int64_t AUTOAL_HOT(autoal_mc_uncertainty)(const void* x, int dtype, int probs, f
       }
     }
     const float inverse = 1.0f / static_cast<float>(t);
-    float deviation = 0.0f, most = 0.0f;
-    for (int64_t j = 0; j < width; ++j) {
-      const float mean = shift[j] * inverse, variance = square[j] * inverse - mean * mean;
-      deviation += variance > 0.0f ? sqrtf(variance) : 0.0f;
-      most = votes[j] > most ? votes[j] : most;
-      row[j] = first[j] + mean;
+    for (int64_t j = 0; j < width; j += kLanes) {
+      const Floats mean = load(shift + j) * inverse;
+      store(square + j, maximum(load(square + j) * inverse - mean * mean, Floats{}));
+      store(row + j, load(first + j) + mean);
     }
+    for (int64_t j = 0; j < width; ++j) square[j] = __builtin_sqrtf(square[j]);
+    Floats deviation = {}, most = {};
+    for (int64_t j = 0; j < width; j += kLanes) {
+      deviation += load(square + j);
+      most = maximum(most, load(votes + j));
+    }
+    for (int distance = kLanes / 2; distance > 0; distance /= 2) most = maximum(most, swapped(most, distance));
     const float h = -negative_entropy(row, c), difference = h - expected * inverse;
     if (!good && bad < 0) bad = i;
     entropy[i] = h > 0.0f ? h : 0.0f;
     bald[i] = difference > 0.0f ? difference : 0.0f;
-    mean_std[i] = deviation / static_cast<float>(c);
-    variation_ratio[i] = 1.0f - most * inverse;
+    mean_std[i] = sum(deviation) / static_cast<float>(c);
+    variation_ratio[i] = 1.0f - most[0] * inverse;
   }
   return bad;
 }
@@ -183,7 +196,7 @@ int64_t AUTOAL_HOT(autoal_residuals)(const void* x, int dtype, int probs, float 
                                      int64_t c, float* buffer, float* out) {
   int64_t bad = -1;
   for (int64_t i = begin; i < end; ++i) {
-    read(x, dtype, i * c, 1, c, probs ? 0.0f : minus_infinity(), buffer);
+    read(x, dtype, i * c, 1, c, (end - i) * c, probs ? 0.0f : minus_infinity(), buffer);
     const TopTwo top = top_two(buffer, c);
     const int64_t mode = first_equal(buffer, c, top.first);
     float scale = 1.0f;

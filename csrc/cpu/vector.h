@@ -1,6 +1,7 @@
-// Vectors of 16 floats for the hot files, which are compiled once per instruction set (AUTOAL_ISA): the compiler maps
-// them to 1, 2 or 4 registers. Everything here is static and uses no standard header, so that no copy made for AVX-512
-// can become the one that the linker keeps for everyone.
+// Vectors of floats for the hot files, which are compiled once per instruction set (AUTOAL_ISA), as wide as its
+// registers: wider ones compile too, but GCC keeps them in memory and takes selects apart, which costs a factor of 2
+// to 10. Everything here is static and uses no standard header, so that no copy made for AVX-512 can become the one
+// that the linker keeps for everyone.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -11,12 +12,20 @@
 
 namespace {
 
+#if defined(__AVX512F__)
 constexpr int kLanes = 16;
-typedef float Floats __attribute__((vector_size(64)));
-typedef int32_t Ints __attribute__((vector_size(64)));
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef _Float16 Halves __attribute__((vector_size(32)));
-typedef uint16_t Shorts __attribute__((vector_size(32)));
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+typedef float Floats __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
+typedef uint16_t Shorts __attribute__((vector_size(2 * kLanes)));
+
+// Callers give buffers whose length is a multiple of 16 (isa.h), which is one of every kLanes.
+inline int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
 inline Floats splat(float v) { return v - Floats{}; }
 inline Floats load(const float* p) {
@@ -29,13 +38,33 @@ inline Floats select(Ints mask, Floats yes, Floats no) { return mask ? yes : no;
 inline Floats maximum(Floats a, Floats b) { return select(a > b, a, b); }
 inline Floats minimum(Floats a, Floats b) { return select(a < b, a, b); }
 
-// A fixed tree, so that a sum does not depend on the instruction set.
+inline Ints lane_numbers() {
+  Ints v;
+  for (int l = 0; l < kLanes; ++l) v[l] = l;
+  return v;
+}
+
+// The first `count` lanes of v; `rest` in the others.
+inline Floats first_lanes(Floats v, int64_t count, float rest) {
+  const int32_t n = count < kLanes ? static_cast<int32_t>(count) : kLanes;
+  return select(lane_numbers() < n, v, splat(rest));
+}
+
+// Lane i gets lane i ^ distance.
+template <class Vector>
+inline Vector swapped(Vector v, int distance) {
+#if defined(__GNUC__) && !defined(__clang__)
+  return __builtin_shuffle(v, lane_numbers() ^ distance);
+#else
+  Vector w;
+  for (int l = 0; l < kLanes; ++l) w[l] = v[l ^ distance];
+  return w;
+#endif
+}
+
 inline float sum(Floats v) {
-  float s[kLanes];
-  store(s, v);
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) s[i] += s[i + width];
-  return s[0];
+  for (int distance = kLanes / 2; distance > 0; distance /= 2) v += swapped(v, distance);
+  return v[0];
 }
 
 inline Floats bits_to_floats(Words w) {
@@ -96,40 +125,63 @@ inline Floats p_log_p(Floats p) {
 
 enum { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 
-inline float half_at(const void* data, int64_t i) { return static_cast<float>(static_cast<const _Float16*>(data)[i]); }
-inline float bfloat_at(const void* data, int64_t i) {
-  const uint32_t w = static_cast<uint32_t>(static_cast<const uint16_t*>(data)[i]) << 16;
-  float v;
-  __builtin_memcpy(&v, &w, sizeof v);
-  return v;
+struct Half {
+  uint16_t bits;
+};
+struct BFloat {
+  uint16_t bits;
+};
+
+// Multiplying by 2^112 moves the exponent's bias from 15 to 127, also of subnormal numbers; Inf and NaN are put right.
+inline Floats to_floats(Shorts s, Half) {
+  const Words w = __builtin_convertvector(s, Words);
+  const Floats scaled = bits_to_floats((w & 0x7fffu) << 13) * 0x1p112f;
+  Words bits;
+  __builtin_memcpy(&bits, &scaled, sizeof bits);
+  bits |= (w & 0x8000u) << 16;
+  return bits_to_floats((w & 0x7c00u) == 0x7c00u ? bits | 0x7f800000u : bits);
+}
+inline Floats to_floats(Shorts s, BFloat) { return bits_to_floats(__builtin_convertvector(s, Words) << 16); }
+
+template <class Number>
+inline Floats load(const Number* p) {
+  Shorts s;
+  __builtin_memcpy(&s, p, sizeof s);
+  return to_floats(s, Number{});
 }
 
-// n numbers of any dtype from element `offset` on, `stride` apart, into floats.
-inline void to_floats(const void* data, int dtype, int64_t offset, int64_t stride, int64_t n, float* out) {
+inline float to_float(float v) { return v; }
+template <class Number>
+inline float to_float(Number v) {
+  const Shorts s = {v.bits};
+  return to_floats(s, Number{})[0];
+}
+
+// n numbers, `stride` apart, into out [padded(n)], whose end is filled with `padding`. `room`: how many numbers may be
+// read from p on; more than n of a row that others follow, so that its end too goes by whole vectors.
+template <class Number>
+inline void read_numbers(const Number* p, int64_t stride, int64_t n, int64_t room, float padding, float* out) {
   int64_t j = 0;
-  if (dtype == kFloat32) {
-    const float* p = static_cast<const float*>(data) + offset;
-    if (stride == 1) {
-      for (; j < n; ++j) out[j] = p[j];
-    } else {
-      for (; j < n; ++j) out[j] = p[j * stride];
+  if (stride == 1) {
+    for (; j + kLanes <= n; j += kLanes) store(out + j, load(p + j));
+    if (j < n && j + kLanes <= room) {
+      store(out + j, first_lanes(load(p + j), n - j, padding));
+      return;
     }
+  }
+  for (; j < n; ++j) out[j] = to_float(p[j * stride]);
+  for (; j < padded(n); ++j) out[j] = padding;
+}
+
+// The same from element `offset` of an array of any dtype.
+inline void read(const void* data, int dtype, int64_t offset, int64_t stride, int64_t n, int64_t room, float padding,
+                 float* out) {
+  if (dtype == kFloat32) {
+    read_numbers(static_cast<const float*>(data) + offset, stride, n, room, padding, out);
   } else if (dtype == kFloat16) {
-    if (stride == 1)
-      for (; j + kLanes <= n; j += kLanes) {
-        Halves h;
-        __builtin_memcpy(&h, static_cast<const _Float16*>(data) + offset + j, sizeof h);
-        store(out + j, __builtin_convertvector(h, Floats));
-      }
-    for (; j < n; ++j) out[j] = half_at(data, offset + j * stride);
+    read_numbers(static_cast<const Half*>(data) + offset, stride, n, room, padding, out);
   } else {
-    if (stride == 1)
-      for (; j + kLanes <= n; j += kLanes) {
-        Shorts s;
-        __builtin_memcpy(&s, static_cast<const uint16_t*>(data) + offset + j, sizeof s);
-        store(out + j, bits_to_floats(__builtin_convertvector(s, Words) << 16));
-      }
-    for (; j < n; ++j) out[j] = bfloat_at(data, offset + j * stride);
+    read_numbers(static_cast<const BFloat*>(data) + offset, stride, n, room, padding, out);
   }
 }
 
