@@ -14,12 +14,20 @@ from torch import Tensor
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 MAX_NAMED_ROWS = 5
 
+# Squared distances, also of gradient embeddings (|g_i - g_j|^2 <= 8 max |h|^2), must not overflow float32.
+LARGEST_SQUARE = torch.finfo(torch.float32).max / 8
+
+
+def how_to_install(extra: str) -> str:
+    """The command that brings an extra."""
+    return f"pip install 'autoal[{extra}]' (in a checkout: '.[{extra}]')"
+
 
 class MissingExtraError(ImportError):
     """A package that only some features need is not installed; the message says which extra brings it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {package!r}: pip install 'autoal[{extra}]'")
+        super().__init__(f"{purpose} needs the package {package!r}: {how_to_install(extra)}")
 
 
 def describe(value: Any) -> str:
@@ -133,13 +141,22 @@ def as_count(value: Any, name: str, *, low: int = 0, high: int | None = None, of
 
 
 def require_finite(values: Tensor, name: str) -> None:
-    """Raises ValueError naming the first rows of ``values`` [N, ...] with NaN or Inf. Reads in slices: O(1) memory."""
+    """Raises ValueError naming the first rows of ``values`` [N, ...] that hold NaN or Inf, or whose squares overflow.
+
+    Reads in slices: O(1) memory.
+    """
     step = max(1, (1 << 22) // max(1, values[:1].numel()))
     for start in range(0, len(values), step):
-        part = values[start : start + step]
-        if not bool(torch.isfinite(part).all()):
-            bad = (~torch.isfinite(part.reshape(len(part), -1))).any(1).nonzero()[:, 0] + start
-            raise ValueError(f"{name} holds NaN or Inf in {name_rows(bad.tolist())}: remove or repair them")
+        part = values[start : start + step].reshape(min(step, len(values) - start), -1)
+        suspicious = ~(part.float().square().sum(1) <= LARGEST_SQUARE)  # NaN compares false
+        if bool(suspicious.any()):
+            rows = suspicious.nonzero()[:, 0]
+            bad = (~torch.isfinite(part[rows])).any(1)
+            if bool(bad.any()):
+                listed = name_rows((rows[bad] + start).tolist())
+                raise ValueError(f"{name} holds NaN or Inf in {listed}: remove or repair them")
+            listed = name_rows((rows + start).tolist())
+            raise ValueError(f"{name} is too large in {listed}: squared distances overflow float32, so scale it down")
 
 
 def name_rows(rows: Sequence[int]) -> str:

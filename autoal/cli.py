@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import autoal
 
+EXIT_FAULT = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 COMMANDS = {
@@ -77,11 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of stdout has gone: its business
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError) as error:
         if os.environ.get("AUTOAL_DEBUG"):
             raise
         print(f"autoal: {one_line(error)}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return EXIT_FAULT if isinstance(error, RuntimeError) else EXIT_BAD_INPUT
     return 0
 
 
@@ -93,6 +94,8 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def one_line(error: BaseException) -> str:
     """The error's message on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, RuntimeError):  # of the machine (torch: out of memory, CUDA) or of this program
+        return f"{text} (with AUTOAL_DEBUG=1 in the environment the place is shown)"
     return f"out of memory: {text}" if isinstance(error, MemoryError) else text
 
 

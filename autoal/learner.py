@@ -19,7 +19,14 @@ from autoal.types import OUTPUT_NAMES, Context, Query
 
 @dataclass(frozen=True)
 class Round:
-    """What one round did: the query that was answered and the seconds it took; round 0 is the initial sample."""
+    """What one round did; round 0 is the initial sample, where the pool had no labels.
+
+    Attributes:
+        number: Counts from 0.
+        query: What was asked and answered; where other samples were answered than asked for, these, with scores 0.
+        labeled: Labels in all, after the round.
+        fit_seconds, query_seconds: What training the model and making the query took.
+    """
 
     number: int
     query: Query
@@ -32,7 +39,8 @@ class ActiveLearner:
     """Spends a labeling budget on a pool, round by round: ask, label, learn.
 
     Args:
-        pool: A ``Pool``, or its samples: features [N, D] or images [N, H, W(, 3)].
+        pool: A ``Pool``, or its samples: features [N, D] or images [N, H, W(, 3)]. Labels that a ``Pool`` has already
+            are learned from at once, and there is no initial sample then.
         model: The task model: a name (``autoal.models.MODELS``) or an object.
         strategy: A name, class or object; an object serves one run.
         oracle: Who answers in ``run``: a callable from indices [B] to class numbers [B]. Without one, use ask and tell.
@@ -47,7 +55,7 @@ class ActiveLearner:
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If a name is unknown or sizes do not fit the pool.
+        ValueError: If a name is unknown, sizes do not fit the pool, or the pool's labels exceed the classes.
     """
 
     def __init__(
@@ -77,8 +85,12 @@ class ActiveLearner:
             raise ValueError("n_classes must be given where the oracle does not know it: the number of classes")
         self.n_classes = checks.as_count(known, "n_classes", low=1)
         self.rounds: list[Round] = []
+        self._initial = np.empty(0, np.int64)  # what of the initial sample is still to be answered
         self._asked: tuple[Query, float] | None = None
+        self._check_classes(self.pool.labels)
         self.model.look(self.pool.x)
+        if len(self.pool.labeled):
+            self._fit()
 
     def run(self, *, progress: bool = False, callback: Callable[[Round], None] | None = None) -> list[Round]:
         """Asks, lets the oracle answer and learns until the budget is spent; ``callback`` sees each round.
@@ -90,15 +102,14 @@ class ActiveLearner:
             raise ValueError(
                 "run needs oracle=, a callable from indices to labels; a person answers through ask and tell"
             )
-        bar = _progress_bar(self.budget, progress)
-        bar.update(len(self.pool.labeled))
-        while self.remaining:
-            query = self.ask()
-            done = self.tell(query.indices, self.oracle(query.indices))
-            bar.update(len(query))
-            if callback is not None:
-                callback(done)
-        bar.close()
+        with _progress_bar(self.budget, progress) as bar:
+            bar.update(len(self.pool.labeled))
+            while self.remaining:
+                query = self.ask()
+                done = self.tell(query.indices, self.oracle(query.indices))
+                bar.update(len(query))
+                if callback is not None:
+                    callback(done)
         return self.rounds
 
     @property
@@ -107,7 +118,9 @@ class ActiveLearner:
         return max(0, self.budget - len(self.pool.labeled))
 
     def ask(self) -> Query:
-        """What to label next: the initial sample first, then the strategy's query. Asking twice gives the same query.
+        """What to label next: the initial sample until it is answered, then the strategy's query.
+
+        Asking twice gives the same query.
 
         Raises:
             ValueError: If the budget is spent.
@@ -116,7 +129,9 @@ class ActiveLearner:
             if not self.remaining:
                 raise ValueError(f"the budget of {self.budget} labels is spent: raise budget to go on")
             start = time.perf_counter()
-            query = self._query() if len(self.pool.labeled) else self._initial_query()
+            if not len(self.pool.labeled):
+                self._initial = self._initial_sample()
+            query = unscored(self._initial[: self.remaining]) if len(self._initial) else self._query()
             self._asked = query, time.perf_counter() - start
         return self._asked[0]
 
@@ -125,13 +140,18 @@ class ActiveLearner:
 
         Raises:
             TypeError: If they are not integers.
-            ValueError: If they do not fit the pool, the classes or each other; then nothing is recorded.
+            ValueError: If there are none, or they do not fit the pool, the classes or each other; then nothing is
+                recorded.
         """
-        classes = np.asarray(labels)
-        if classes.size and classes.dtype.kind in "iu" and classes.max() >= self.n_classes:
-            raise ValueError(f"labels must lie in [0, {self.n_classes}), the classes; got {classes.max()}")
-        self.pool.label(indices, labels)
-        query, seconds = self._asked or (Query(np.asarray(indices), np.zeros(len(indices), np.float32)), 0.0)
+        new = checks.as_indices(indices, "indices", len(self.pool))
+        if not len(new):
+            raise ValueError("indices must hold at least one sample that has a label now, got none")
+        self._check_classes(checks.as_labels(labels, "labels", len(new)))
+        self.pool.label(new, labels)
+        query, seconds = unscored(new), 0.0
+        if self._asked is not None and set(new.tolist()) == set(self._asked[0].indices.tolist()):
+            query, seconds = self._asked
+        self._initial = np.setdiff1d(self._initial, new)
         self._asked = None
         start = time.perf_counter()
         self._fit()
@@ -139,10 +159,9 @@ class ActiveLearner:
         self.rounds.append(Round(len(self.rounds), query, len(self.pool.labeled), fit_seconds, seconds))
         return self.rounds[-1]
 
-    def _initial_query(self) -> Query:
-        rng = np.random.default_rng([self.seed, 0])
-        indices = rng.choice(len(self.pool), self.initial_size, replace=False)
-        return Query(indices, np.zeros(len(indices), np.float32))
+    def _initial_sample(self) -> np.ndarray:
+        """[initial_size] pool indices, drawn from the seed alone."""
+        return np.random.default_rng([self.seed, 0]).choice(len(self.pool), self.initial_size, replace=False)
 
     def _query(self) -> Query:
         """One round, stage by stage."""
@@ -162,6 +181,16 @@ class ActiveLearner:
     def _fit(self) -> None:
         labeled = self.pool.labeled
         self.model.fit(self.pool.x[labeled], self.pool.labels, self.n_classes, seed=self.seed)
+
+    def _check_classes(self, labels: np.ndarray) -> None:
+        """Raises ValueError if a label [L] is none of the classes."""
+        if len(labels) and labels.max() >= self.n_classes:
+            raise ValueError(f"labels must lie in [0, {self.n_classes}), the classes; got {labels.max()}")
+
+
+def unscored(indices: np.ndarray) -> Query:
+    """A query that no strategy made: all scores are 0."""
+    return Query(indices, np.zeros(len(indices), np.float32))
 
 
 def _progress_bar(total: int, shown: bool) -> Any:

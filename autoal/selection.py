@@ -40,7 +40,15 @@ def select(
         TypeError: If an argument has the wrong type.
         ValueError: If shapes disagree, an index is outside the pool, ``size`` exceeds the unlabeled samples, a name is
             unknown, or an output that the strategy needs is missing.
+
+    ``AutoAL`` learns from its earlier queries and keeps the pool's neighbor graph: round after round, give the same
+    ``autoal.AutoAL()`` object. It remembers as long as the embeddings stay the same.
     """
     chosen = resolve(strategy)
+    if isinstance(outputs, Outputs) and outputs.n_classes == 1:
+        raise ValueError(
+            "logits need a column per class, got one column: for a score z of the second of two classes "
+            "give np.column_stack([0 * z, z])"
+        )
     context = Context.of(outputs, labeled, labels, n_classes=n_classes, seed=seed, inputs=inputs)
     return chosen.query(context, size)

@@ -14,6 +14,7 @@ from torch import Tensor
 from autoal import checks
 
 OUTPUT_NAMES = ("logits", "embeddings", "mc_logits")
+FEW_CLASSES = 1000  # up to here gaps between the class numbers cost nothing
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Outputs:
 
     Raises:
         TypeError: If one is no floating point array.
-        ValueError: If shapes disagree, or NaN or Inf occur. Logits may be -inf.
+        ValueError: If shapes disagree, or embeddings hold NaN, Inf or squares that overflow. Logits are checked by who
+            reads them; they may be -inf.
     """
 
     logits: Tensor | None = None
@@ -142,7 +144,8 @@ class Context:
 
         Raises:
             TypeError: If a part has the wrong type.
-            ValueError: If indices leave the pool or repeat, or labels do not fit them or the classes.
+            ValueError: If indices leave the pool or repeat, labels do not fit them or the classes, or n_classes is not
+                that of the logits.
         """
         if not isinstance(outputs, Outputs):
             raise TypeError(
@@ -151,9 +154,19 @@ class Context:
         indices = checks.as_indices(labeled, "labeled", len(outputs))
         classes = None if labels is None else checks.as_labels(labels, "labels", len(indices))
         seen = 0 if classes is None or not len(classes) else int(classes.max()) + 1
-        known = n_classes if n_classes is not None else outputs.n_classes
+        known = outputs.n_classes
+        if n_classes is not None:
+            n_classes = checks.as_count(n_classes, "n_classes", low=1)
+            if known is not None and known != n_classes:
+                raise ValueError(f"n_classes must be {known}, the columns of the logits; got {n_classes}")
+            known = n_classes
         if known is not None and seen > known:
-            raise ValueError(f"labels must lie in [0, {known}), the classes of the logits; got {seen - 1}")
+            raise ValueError(f"labels must lie in [0, {known}), the classes; got {seen - 1}")
+        if known is None and classes is not None and seen > max(FEW_CLASSES, 10 * len(np.unique(classes))):
+            raise ValueError(
+                f"labels go up to {seen - 1} but only {len(np.unique(classes))} different ones occur: map them to "
+                "0..C-1, e.g. np.unique(labels, return_inverse=True)[1], or give n_classes if there are so many"
+            )
         if inputs is not None and len(inputs) != len(outputs):
             raise ValueError(f"inputs must have one row for each of the {len(outputs)} samples, got {len(inputs)}")
         seed = checks.as_count(seed, "seed", low=0, high=2**63 - 1)

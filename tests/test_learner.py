@@ -60,12 +60,40 @@ def test_ask_and_tell_equals_run(digits):
 def test_answers_may_be_few_or_unasked(digits):
     one = learner(digits)
     query = one.ask()
-    one.tell(query.indices[:5], digits[1][query.indices[:5]])
-    assert len(one.pool.labeled) == 5
-    other = np.setdiff1d(np.arange(400), one.pool.labeled)[:3]
-    one.tell(other, digits[1][other])
-    assert len(one.pool.labeled) == 8
-    assert not set(one.ask().indices) & set(one.pool.labeled)
+    few = query.indices[:5]
+    assert one.tell(few, digits[1][few]).query.indices.tolist() == few.tolist(), "what was answered is on record"
+    assert sorted(one.ask().indices) == sorted(query.indices[5:]), "the rest of the initial sample is asked for again"
+    other = np.setdiff1d(np.arange(400), query.indices)[:3]
+    done = one.tell(other, digits[1][other])
+    assert done.query.indices.tolist() == other.tolist() and done.labeled == 8 and not done.query.scores.any()
+    rest = one.ask().indices
+    assert sorted(rest) == sorted(query.indices[5:])
+    one.tell(rest[::-1], digits[1][rest[::-1]])
+    query = one.ask()
+    assert len(query) == 15 and query.scores.any() and not set(query.indices) & set(one.pool.labeled)
+
+
+def test_no_answer_is_refused_and_the_question_stands(digits):
+    one = learner(digits)
+    query = one.ask()
+    with pytest.raises(ValueError, match="indices must hold at least one sample"):
+        one.tell([], [])
+    assert one.ask() is query and not one.rounds
+
+
+def test_a_pool_with_labels_is_learned_from_at_once(digits):
+    x, y = digits
+    start = learner(digits).ask().indices
+    by_learner = learner(digits)
+    by_learner.tell(start, y[start])
+    pool = Pool(x)
+    pool.label(start, y[start])
+    brought = ActiveLearner(pool, "linear", "margin", n_classes=10, initial_size=20, query_size=15, budget=70)
+    query = brought.ask()
+    assert len(query) == 15 and not set(query.indices) & set(start)
+    np.testing.assert_array_equal(query.indices, by_learner.ask().indices)
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\), the classes"):
+        ActiveLearner(pool, n_classes=3, initial_size=20, budget=70)
 
 
 @pytest.mark.parametrize(

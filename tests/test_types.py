@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from autoal import Context, Outputs, checks
+from autoal import Context, Outputs, Pool, checks, select
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,38 @@ def test_many_bad_rows_are_counted_not_listed():
     bad = torch.full((50, 2), torch.nan)
     with pytest.raises(ValueError, match=r"rows 0, 1, 2, 3, 4 \(of 50 such rows\)"):
         checks.require_finite(bad, "x")
+
+
+def test_rows_whose_squares_overflow_are_named():
+    x = np.ones((6, 4), np.float32)
+    x[[1, 4]] = 1e20
+    with pytest.raises(ValueError, match=r"embeddings is too large in rows 1, 4.*scale it down"):
+        Outputs(embeddings=x)
+    with pytest.raises(ValueError, match=r"x is too large in rows 1, 4"):
+        Pool(x)
+    x[2, 0] = np.nan
+    with pytest.raises(ValueError, match="embeddings holds NaN or Inf in row 2:"):
+        Outputs(embeddings=x)
+
+
+@pytest.mark.parametrize(
+    "n_classes, labels, error, message",
+    [
+        (3.0, [0, 1], TypeError, "n_classes must be an integer"),
+        (0, [0, 1], ValueError, "n_classes must be at least 1"),
+        (None, [0, 2_000_000], ValueError, r"labels go up to 2000000 but only 2 different ones occur.*np\.unique"),
+        (2, [0, 2], ValueError, r"labels must lie in \[0, 2\)"),
+    ],
+)
+def test_numbers_of_classes_that_cannot_be(n_classes, labels, error, message):
+    outputs = Outputs(embeddings=np.zeros((5, 2), np.float32))
+    with pytest.raises(error, match=message):
+        Context.of(outputs, [0, 1], labels, n_classes=n_classes)
+
+
+def test_the_number_of_classes_is_that_of_the_logits():
+    outputs = Outputs(logits=np.zeros((5, 3), np.float32))
+    with pytest.raises(ValueError, match="n_classes must be 3, the columns of the logits; got 4"):
+        Context.of(outputs, n_classes=4)
+    with pytest.raises(ValueError, match="a column per class"):
+        select(Outputs(logits=np.zeros((5, 1), np.float32)), 2, "margin")

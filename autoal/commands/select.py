@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--mc-logits", help=".npy [T, N, C] float: class scores of T stochastic passes")
     add("--labeled", help=".npy [L] int: pool indices that have a label")
     add("--labels", help=".npy [L] int: their class numbers")
+    add("--n-classes", type=int, help="number of classes, where the logits do not show it (default: what labels show)")
     add("-n", "--size", type=int, required=True, help="how many samples to ask for")
     add("--strategy", default="autoal", help="see: autoal strategies (%(default)s)")
     add("--seed", type=int, default=0, help="source of all randomness (%(default)s)")
@@ -51,7 +52,15 @@ def call(arguments: argparse.Namespace) -> None:
     outputs = Outputs(**given)
     labeled = () if arguments.labeled is None else read_npy(arguments.labeled, "--labeled")
     labels = None if arguments.labels is None else read_npy(arguments.labels, "--labels")
-    query = select(outputs, arguments.size, strategy, labeled=labeled, labels=labels, seed=arguments.seed)
+    query = select(
+        outputs,
+        arguments.size,
+        strategy,
+        labeled=labeled,
+        labels=labels,
+        n_classes=arguments.n_classes,
+        seed=arguments.seed,
+    )
 
     text = as_csv(query)
     if out is None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import autoal
 from autoal import checks, files, models
 from autoal.experiment.datasets import DataSet
 from autoal.experiment.metrics import Record, accuracy, balanced_accuracy
@@ -20,7 +21,7 @@ from autoal.oracle import DataSetOracle
 from autoal.search.autoal import AutoAL
 from autoal.strategies import Strategy, resolve
 
-FORMAT = 1  # of the stored records; a new number recomputes
+REVISION = 2  # of the records and of what decides them; a new number recomputes within a version of the package
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,14 @@ class Settings:
         for name in ("initial_size", "query_size", "rounds"):
             checks.as_count(getattr(self, name), name, low=1)
         models.make(self.model, device=self.device)
-        self.strategy(AutoAL.name)
+        self.autoal()
 
     def strategy(self, name: str) -> Strategy:
         """A new object of the strategy ``name`` with these settings."""
-        if name != AutoAL.name:
-            return resolve(name)
+        return self.autoal() if name == AutoAL.name else resolve(name)
+
+    def autoal(self) -> AutoAL:
+        """A new ``AutoAL`` with these settings."""
         chosen: dict[str, Any] = {"variant": self.variant, "search": self.search, "candidates": self.candidates}
         return AutoAL(**{key: value for key, value in chosen.items() if value is not None})
 
@@ -72,12 +75,14 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """SHA-256 of all that decides the result."""
-        settings = asdict(self.settings)
-        if self.strategy != AutoAL.name:  # no other strategy reads them
-            for name in ("variant", "search", "candidates"):
-                settings.pop(name)
-        content = {**asdict(self), "settings": settings, "format": FORMAT}
+        """SHA-256 of all that decides the result, defaults resolved."""
+        settings = asdict(self.settings) | {"device": models.find_device(self.settings.device).type}
+        for name in ("variant", "search", "candidates"):
+            settings.pop(name)
+        if self.strategy == AutoAL.name:  # no other strategy reads them
+            settings["autoal"] = self.settings.autoal().settings
+        code = {"version": autoal.__version__, "revision": REVISION}
+        content = {**asdict(self), "settings": settings, **code}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def path(self, folder: Path) -> Path:

@@ -40,7 +40,7 @@ class LinearModel(TaskModel):
         square = sum(
             ((as_features(part) - self._mean).double().square().sum() for part in x.split(CHUNK)), torch.zeros(())
         )
-        self._scale = softmax_regression.scale_of(float(square) / len(x))
+        self._scale = softmax_regression.scale_of(float(square) / len(x), float(self._mean.double().square().sum()))
         self._pool = None
         self._pool = x, self._embed(x)
 

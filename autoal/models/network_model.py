@@ -49,7 +49,7 @@ class NetworkModel(TaskModel):
 
     def look(self, x: Tensor) -> None:
         """Mean and scale of each feature column or image channel, over evenly spaced samples of the pool."""
-        sample = self.arrange(x[:: max(1, len(x) // STATISTICS_ROWS)])
+        sample = self.arrange(x[:: -(-len(x) // STATISTICS_ROWS)])
         axes = [axis for axis in range(sample.ndim) if axis != 1]
         self._center = sample.mean(axes, keepdim=True)
         self._scale = 1 / sample.std(axes, correction=0, keepdim=True).clamp_min(1e-3 * float(sample.std()) + 1e-8)
@@ -67,7 +67,7 @@ class NetworkModel(TaskModel):
         for module in net.modules():
             if isinstance(module, SeededDropout):
                 module.generator = torch.Generator(self.device).manual_seed(seed)
-        steps_per_epoch = -(-len(y) // self.BATCH)
+        steps_per_epoch = batches(len(y), self.BATCH)
         epochs = max(self.epochs, -(-self.MIN_STEPS // steps_per_epoch))
         optimizer = torch.optim.AdamW(net.parameters(), lr=self.LEARNING_RATE, weight_decay=self.WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps_per_epoch)
@@ -158,7 +158,11 @@ class ResNet18Model(NetworkModel):
         return lambda: resnet18(n_classes, x.shape[1])
 
 
+def batches(n: int, size: int) -> int:
+    """How many batches of about ``size`` an epoch of n rows has; none of one row (batch norm), unless n = 1."""
+    return max(1, n // size if n % size <= 1 else -(-n // size))
+
+
 def shuffled_batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Row numbers of one epoch in batches of about ``size``; none of one row (batch norm), unless n = 1."""
-    order = torch.randperm(n, generator=generator)
-    yield from order.tensor_split(max(1, n // size if n % size <= 1 else -(-n // size)))
+    """Row numbers of one epoch, in ``batches(n, size)`` parts."""
+    yield from torch.randperm(n, generator=generator).tensor_split(batches(n, size))

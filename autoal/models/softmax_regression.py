@@ -15,12 +15,18 @@ from torch import Tensor
 RIDGE = 10.0
 MEAN_SQUARED_NORM = 128.0
 GRADIENT_TOLERANCE = 1e-3  # largest entry of the gradient at which L-BFGS stops
+ROUNDING = float(np.finfo(np.float32).eps)
 CHUNK = 8192  # rows converted at a time
 
 
-def scale_of(mean_squared_norm: float) -> float:
-    """The factor that brings centered features of this mean squared norm to ``MEAN_SQUARED_NORM``."""
-    return float(np.sqrt(MEAN_SQUARED_NORM / max(mean_squared_norm, 1e-12)))
+def scale_of(mean_squared_norm: float, center_squared_norm: float) -> float:
+    """The factor that brings centered features of this mean squared norm to ``MEAN_SQUARED_NORM``.
+
+    1 where all samples are alike: what is left of them beside the center is rounding.
+    """
+    if mean_squared_norm <= ROUNDING**2 * center_squared_norm:
+        return 1.0
+    return float(np.sqrt(MEAN_SQUARED_NORM / mean_squared_norm))
 
 
 def prepare(embeddings: Tensor) -> Tensor:
@@ -30,8 +36,10 @@ def prepare(embeddings: Tensor) -> Tensor:
     for i in chunks:
         x[i : i + CHUNK, :-1] = embeddings[i : i + CHUNK]
     features = x[:, :-1]  # a view
-    features -= torch.stack([features[i : i + CHUNK].sum(0, dtype=torch.float64) for i in chunks]).sum(0) / len(x)
-    features *= scale_of(sum(float(features[i : i + CHUNK].square().sum()) for i in chunks) / len(x))
+    center = torch.stack([features[i : i + CHUNK].sum(0, dtype=torch.float64) for i in chunks]).sum(0) / len(x)
+    features -= center
+    mean_squared_norm = sum(float(features[i : i + CHUNK].double().square().sum()) for i in chunks) / len(x)
+    features *= scale_of(mean_squared_norm, float(center.square().sum()))
     x[:, -1] = 1
     return x
 

@@ -45,7 +45,7 @@ def _cuda() -> dict[str, Any]:
 def _faiss() -> dict[str, Any]:
     faiss = import_faiss()
     if faiss is None:
-        how = "not installed: pip install 'autoal[cpu]' (or 'autoal[gpu]'); until then ops.knn uses its own search"
-        return {"live": False, "version": None, "gpu": False, "reason": how}
+        reason = f"not installed: {checks.how_to_install('cpu')}; until then ops.knn uses its own search"
+        return {"live": False, "version": None, "gpu": False, "reason": reason}
     gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
     return {"live": True, "version": faiss.__version__, "gpu": gpu, "reason": None}

@@ -15,9 +15,6 @@ KINDS = ("logits", "probs")
 ON_NONFINITE = ("raise", "drop")
 MAX_SEED = 2**63 - 1
 
-# Squared distances, also of gradient embeddings (|g_i - g_j|^2 <= 8 max |h|^2), must not overflow float32.
-LARGEST_SQUARE = torch.finfo(torch.float32).max / 8
-
 SLICE = 1 << 22  # numbers looked at together when faulty rows are searched for
 
 
@@ -61,7 +58,7 @@ def kept_rows(x: Tensor, name: str, on_nonfinite: str) -> Tensor | None:
     """
     if capturing(x):
         return None
-    suspicious = ~(torch.ops.autoal.squared_norms(x) <= LARGEST_SQUARE)  # NaN compares false
+    suspicious = ~(torch.ops.autoal.squared_norms(x) <= checks.LARGEST_SQUARE)  # NaN compares false
     if not bool(suspicious.any()):
         return None
     rows = suspicious.nonzero()[:, 0]

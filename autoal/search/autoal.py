@@ -82,6 +82,19 @@ class AutoAL(Strategy):
         self._features: Features | None = None
         self._fit_net: FitNet | None = None
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides its picks, in plain values: the arguments, defaults filled in."""
+        return {
+            "candidates": list(self.candidates.names),
+            "variant": self.variant,
+            "search": self._coverage_search.search,
+            "query": self.query_form,
+            "backbone": self.backbone if isinstance(self.backbone, str) else type(self.backbone).__name__,
+            "damped": self._coverage_search.damped,
+            "seed": self.seed,
+        }
+
     def pick(self, context: Context, size: int) -> Picks:
         """One round, stage by stage."""
         if self.seed is not None:

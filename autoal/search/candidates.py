@@ -16,7 +16,6 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from autoal import checks
 from autoal.search.fit_net import FitNet
 from autoal.strategies.base import ScoreStrategy, Strategy
 from autoal.types import OUTPUT_NAMES, Context, Outputs
@@ -86,7 +85,7 @@ class Candidates:
         for rows in _parts(context, needs, fit_net):
             part = _context(context, needs, fit_net, x, None if len(rows) == len(unlabeled) else unlabeled[rows])
             for k, strategy in scored.items():
-                raw[rows, k] = _scores(strategy, part)
+                raw[rows, k] = strategy.scores_of_unlabeled(part)
         for k in {*range(len(self))}.difference(scored):
             raw[:, k] = _vote_frequency(self.strategies[k], context, fit_net, x, size / len(unlabeled))
         return (rankdata(raw, axis=0) - 0.5) / len(unlabeled)
@@ -171,19 +170,6 @@ def _context(
     inputs = None if context.inputs is None else context.inputs[rows]
     labeled = np.arange(len(context.labeled))
     return replace(context, outputs=outputs, labeled=labeled, inputs=inputs, shared={})
-
-
-def _scores(strategy: ScoreStrategy, context: Context) -> np.ndarray:
-    """[U] float64 scores of the unlabeled samples."""
-    scores = strategy.score(context)
-    if scores.shape != (len(context),):
-        raise ValueError(
-            f"candidate {strategy.label!r} must score [{len(context)}] samples, gave {checks.describe(scores)}"
-        )
-    raw = scores.detach().double().cpu().numpy()[context.unlabeled]
-    if np.isnan(raw).any():
-        raise ValueError(f"candidate {strategy.label!r} gives NaN scores: repair its score method or its outputs")
-    return raw
 
 
 def _vote_frequency(strategy: Strategy, context: Context, fit_net: FitNet, x: Tensor, share: float) -> np.ndarray:

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from autoal import checks
@@ -92,9 +91,28 @@ class ScoreStrategy(Strategy):
     def score(self, context: Context) -> Tensor:
         """[N] float, one score per sample of the full pool; higher = ask first."""
 
+    def scores_of_unlabeled(self, context: Context) -> np.ndarray:
+        """[U] float64, ``score`` of the unlabeled samples, checked: a user's class may have written it.
+
+        Raises:
+            TypeError: If ``score`` gives no numbers.
+            ValueError: If they are not [N], or NaN.
+        """
+        scores = self.score(context)
+        given = scores.detach().cpu().double().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
+        if given.dtype.kind not in "fiu":
+            raise TypeError(f"strategy {self.label!r} must give [N] float scores, gave {checks.describe(scores)}")
+        if given.shape != (len(context),):
+            raise ValueError(
+                f"strategy {self.label!r} must score [{len(context)}] samples, gave {checks.describe(scores)}"
+            )
+        raw = given.astype(np.float64)[context.unlabeled]
+        if np.isnan(raw).any():
+            raise ValueError(f"strategy {self.label!r} gives NaN scores: repair its score method or its outputs")
+        return raw
+
     def pick(self, context: Context, size: int) -> Picks:
         """The ``size`` unlabeled samples with the highest scores."""
-        unlabeled = context.unlabeled
-        scores = self.score(context).float().cpu()[torch.from_numpy(unlabeled)]
-        best = torch.argsort(scores, descending=True, stable=True)[:size].numpy()
-        return Picks(unlabeled[best], scores.numpy()[best])
+        scores = self.scores_of_unlabeled(context)
+        best = np.argsort(-scores, kind="stable")[:size]
+        return Picks(context.unlabeled[best], scores[best])

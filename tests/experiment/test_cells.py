@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 import autoal
 from autoal.experiment.cells import Cell, Settings, fingerprint, run_cell
 from autoal.oracle import DataSetOracle
+from autoal.search.autoal import DEFAULT_CANDIDATES
 
 SMALL = Settings(initial_size=6, query_size=3, rounds=2)
 TIMED = ("query_seconds", "fit_seconds")
@@ -24,12 +26,26 @@ def test_everything_that_decides_the_result_is_in_the_key(data):
         dataclasses.replace(cell, **change)
         for change in ({"dataset": "other"}, {"fingerprint": "0"}, {"strategy": "margin"}, {"seed": 1})
     ]
-    changes = {"initial_size": 7, "query_size": 4, "rounds": 3, "model": "mlp", "device": "cpu", "variant": "paper"}
+    changes = {"initial_size": 7, "query_size": 4, "rounds": 3, "model": "mlp", "variant": "paper"}
     changes |= {"search": "none", "candidates": ("margin",)}
-    assert set(changes) == {field.name for field in dataclasses.fields(Settings)}
+    assert {*changes, "device"} == {field.name for field in dataclasses.fields(Settings)}
     for name, value in changes.items():
         changed.append(dataclasses.replace(cell, settings=dataclasses.replace(SMALL, **{name: value})))
     assert len({cell.key, *(other.key for other in changed)}) == len(changed) + 1
+
+
+def test_what_is_said_and_what_is_the_default_are_one_cell():
+    cell = Cell("small", "0", "autoal", 0, SMALL)
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    for same in ({"device": here}, {"variant": "coverage"}, {"candidates": DEFAULT_CANDIDATES}):
+        assert dataclasses.replace(cell, settings=dataclasses.replace(SMALL, **same)).key == cell.key
+
+
+def test_another_version_is_run_anew(monkeypatch):
+    cell = Cell("small", "0", "random", 0, SMALL)
+    before = cell.key
+    monkeypatch.setattr(autoal, "__version__", "99.0")
+    assert cell.key != before
 
 
 def test_settings_of_autoal_do_not_recompute_the_others():

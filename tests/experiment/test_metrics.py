@@ -41,6 +41,13 @@ def test_win_rates_are_paired_and_ties_count_half():
     assert table["a"]["c"] is None
 
 
+def test_standard_errors_are_over_seeds_and_not_over_data_sets():
+    values = {("d", 0): 0.9, ("d", 1): 0.8, ("e", 0): 0.3, ("e", 1): 0.4}
+    summary = metrics.summarize([record("a", seed, 1, v, dataset=d) for (d, seed), v in values.items()])
+    assert summary["aulc"]["a"] == {"mean": pytest.approx(0.6), "sem": pytest.approx(0), "n": 2}
+    assert summary["aulc_by_dataset"]["d"]["a"] == {"mean": pytest.approx(0.85), "sem": pytest.approx(0.05), "n": 2}
+
+
 def test_summary():
     records = [record(s, seed, t, v) for s, v in (("a", 0.5), ("b", 0.4)) for seed in (0, 1) for t in (0, 1)]
     summary = metrics.summarize(records)

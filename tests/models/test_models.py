@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from autoal import models
+from autoal.models.network_model import batches, shuffled_batches
 from autoal.models.networks import initialized
 from autoal.models.resnet import resnet18
 
@@ -143,3 +144,11 @@ def test_initialisation_depends_on_the_generator_alone():
     two = build()
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
     assert all(p.isfinite().all() for p in one.state_dict().values())
+
+
+@pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 127, 128, 129])
+def test_an_epoch_has_as_many_batches_as_the_schedule_counts(n):
+    parts = list(shuffled_batches(n, 64, torch.Generator().manual_seed(0)))
+    assert len(parts) == batches(n, 64)
+    assert torch.cat(parts).sort().values.tolist() == list(range(n))
+    assert n == 1 or min(map(len, parts)) > 1

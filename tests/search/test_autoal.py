@@ -221,6 +221,20 @@ def test_bad_arguments(arguments, message):
         AutoAL(**arguments)
 
 
+@pytest.mark.parametrize("scale", [1e16, 1e-9, 1e-15])
+def test_the_unit_of_the_embeddings_does_not_matter(context, scale):
+    plain = AutoAL(CANDIDATES).query(context, 12)
+    scaled = Outputs(embeddings=(context.outputs.embeddings.double() * 2.0 ** round(np.log2(scale))).float())
+    again = AutoAL(CANDIDATES).query(replace(context, outputs=scaled, shared={}), 12)
+    np.testing.assert_array_equal(again.indices, plain.indices)
+
+
+def test_embeddings_that_are_all_alike_are_answered(context):
+    alike = Outputs(embeddings=torch.full((len(context), 4), 0.1))
+    query = AutoAL(CANDIDATES).query(replace(context, outputs=alike, shared={}), 12)
+    assert len(set(query.indices.tolist())) == 12 and np.isfinite(query.scores).all()
+
+
 def test_labels_are_needed(context):
     with pytest.raises(ValueError, match="needs labels"):
         AutoAL().query(replace(context, labels=None), 5)

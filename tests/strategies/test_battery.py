@@ -171,6 +171,36 @@ def test_own_class_that_breaks_the_contract_is_told(task):
             ask(broken, task, 2)
 
 
+@pytest.mark.parametrize(
+    "give, error, message",
+    [
+        (lambda n: torch.full((n,), torch.nan), ValueError, "NaN scores"),
+        (lambda n: torch.zeros(n - 1), ValueError, "must score"),
+        (lambda n: torch.zeros(n, 2), ValueError, "must score"),
+        (lambda n: ["high"] * n, TypeError, "float scores"),
+    ],
+)
+def test_own_scores_that_break_the_contract_are_told(task, give, error, message):
+    class Broken(ScoreStrategy):
+        def score(self, context):
+            return give(len(context))
+
+    for strategy in (Broken, autoal.AutoAL(("margin", Broken))):
+        with pytest.raises(error, match=f"strategy 'Broken' .*{message}"):
+            ask(strategy, task, 2)
+
+
+def test_own_scores_may_be_numpy_and_faulty_where_there_is_a_label(task):
+    class Numbers(ScoreStrategy):
+        def score(self, context):
+            scores = np.arange(len(context))[::-1].astype(float)
+            scores[context.labeled] = np.nan
+            return scores
+
+    unlabeled = np.setdiff1d(np.arange(N), task[1])
+    assert ask(Numbers, task, 3).indices.tolist() == unlabeled[:3].tolist()
+
+
 def test_unknown_names_suggest_the_nearest(task):
     with pytest.raises(ValueError, match="Did you mean 'entropy'"):
         ask("entropi", task)

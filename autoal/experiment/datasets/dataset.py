@@ -61,6 +61,10 @@ def class_numbers(y_train: np.ndarray, y_test: np.ndarray, name: str) -> tuple[n
         ValueError: If the test set has a class that the training set has not.
     """
     classes, numbers = np.unique(y_train, return_inverse=True)
+    if (y_train.dtype.kind in "US") != (y_test.dtype.kind in "US"):
+        raise ValueError(
+            f"{name}: y_train is {y_train.dtype} and y_test {y_test.dtype}: give both as names or both as numbers"
+        )
     unseen = np.setdiff1d(y_test, classes)
     if len(unseen):
         raise ValueError(

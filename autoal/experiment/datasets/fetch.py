@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,6 +123,9 @@ def unpack(archive: Path, members: dict[str, str], folder: Path) -> None:
             files.atomic_write(folder / name, copy)
 
 
+DAMAGE = (KeyError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, subprocess.CalledProcessError)
+
+
 @contextmanager
 def open_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
     """One file of a wheel, an npm tarball or a Debian package."""
@@ -138,7 +142,7 @@ def open_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
         else:
             with tarfile.open(archive, "r:gz") as tar:
                 yield regular_file(tar, member)
-    except (KeyError, tarfile.TarError, zipfile.BadZipFile, subprocess.CalledProcessError) as error:
+    except DAMAGE as error:
         raise ValueError(f"{archive.name} has no readable {member} ({error})") from None
 
 
