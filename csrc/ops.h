@@ -20,6 +20,10 @@ namespace autoal {
 enum class DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 enum class Kind : int { kLogits = 0, kProbs = 1 };
 
+// How a selection op goes about it: a pass over all rows per pick, or only what the answer needs. kAuto chooses by
+// size.
+enum class Passes : int { kAuto = 0, kPlain = 1, kLazy = 2 };
+
 // [rows, cols], row-major, contiguous.
 struct Matrix {
   const void* data;
@@ -92,10 +96,11 @@ void mc_uncertainty_scores(const Samples& x, Kind kind, float tolerance, const M
                            int64_t* bad_row);
 void squared_norms(const Matrix& x, float* out);
 void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
-                    int64_t k, const Selection& out, const Tick& tick);
-void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out, const Tick& tick);
+                    int64_t k, Passes passes, const Selection& out, const Tick& tick);
+void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes passes, const Selection& out,
+              const Tick& tick);
 void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
-                       uint64_t seed, const Selection& out, int64_t* bad_row, const Tick& tick);
+                       uint64_t seed, Passes passes, const Selection& out, int64_t* bad_row, const Tick& tick);
 
 }  // namespace cpu
 

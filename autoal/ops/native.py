@@ -23,6 +23,7 @@ except ImportError as error:
     ) from error
 
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+AUTO, PLAIN, LAZY = 0, 1, 2  # how the CPU kernels go about a selection: one pass per pick, or what the answer needs
 
 cpu: Any = _core.cpu
 built_with_cuda = bool(_core.built_with_cuda)
@@ -111,12 +112,13 @@ def kcenter_greedy(
     scale = None if scale is None else scale.contiguous()
     picks, radius, filled = _integers(x, k), _floats(x, k), _integers(x, 1)
     address = 0 if scale is None else scale.data_ptr()
-    arguments = (_matrix(x), address, centers.data_ptr(), len(centers), first, k, *_addresses(picks, radius, filled))
+    arguments = (_matrix(x), address, centers.data_ptr(), len(centers), first, k)
+    answers = _addresses(picks, radius, filled)
     if x.is_cuda:
         workspace = _workspace(x, cuda().kcenter_greedy_workspace(*x.shape, k))
-        cuda().kcenter_greedy(*arguments, workspace.data_ptr(), *_place(x))
+        cuda().kcenter_greedy(*arguments, *answers, workspace.data_ptr(), *_place(x))
     else:
-        cpu.kcenter_greedy(*arguments, _tick.get())
+        cpu.kcenter_greedy(*arguments, AUTO, *answers, _tick.get())
     return picks, radius, filled
 
 
@@ -124,12 +126,12 @@ def kmeanspp(x: Tensor, first: int, k: int, seed: int) -> tuple[Tensor, Tensor]:
     """x [N, D] -> picks [k], filled [1]."""
     x = x.contiguous()
     picks, filled = _integers(x, k), _integers(x, 1)
-    arguments = (_matrix(x), first, k, seed, *_addresses(picks, filled))
+    arguments, answers = (_matrix(x), first, k, seed), _addresses(picks, filled)
     if x.is_cuda:
         workspace = _workspace(x, cuda().kmeanspp_workspace(*x.shape, k))
-        cuda().kmeanspp(*arguments, workspace.data_ptr(), *_place(x))
+        cuda().kmeanspp(*arguments, *answers, workspace.data_ptr(), *_place(x))
     else:
-        cpu.kmeanspp(*arguments, _tick.get())
+        cpu.kmeanspp(*arguments, AUTO, *answers, _tick.get())
     return picks, filled
 
 
@@ -139,15 +141,13 @@ def gradient_kmeanspp(
     """outputs [N, C], embeddings [N, D] -> picks [k], filled [1], bad_row [1]."""
     outputs, embeddings = outputs.contiguous(), embeddings.contiguous()
     picks, filled, bad_row = _integers(outputs, k), _integers(outputs, 1), _integers(outputs, 1)
-    arguments = (
-        *(_matrix(outputs), int(probs), tolerance, _matrix(embeddings), k, seed),
-        *_addresses(picks, filled, bad_row),
-    )
+    arguments = (_matrix(outputs), int(probs), tolerance, _matrix(embeddings), k, seed)
+    answers = _addresses(picks, filled, bad_row)
     if outputs.is_cuda:
         workspace = _workspace(outputs, cuda().gradient_kmeanspp_workspace(*outputs.shape, embeddings.shape[1], k))
-        cuda().gradient_kmeanspp(*arguments, workspace.data_ptr(), *_place(outputs))
+        cuda().gradient_kmeanspp(*arguments, *answers, workspace.data_ptr(), *_place(outputs))
     else:
-        cpu.gradient_kmeanspp(*arguments, _tick.get())
+        cpu.gradient_kmeanspp(*arguments, AUTO, *answers, _tick.get())
     return picks, filled, bad_row
 
 

@@ -12,7 +12,7 @@
 namespace autoal::cpu {
 
 void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
-                       uint64_t seed, const Selection& out, int64_t* bad_row, const Tick& tick) {
+                       uint64_t seed, Passes, const Selection& out, int64_t* bad_row, const Tick& tick) {
   const Isa& hot = isa();
   const int64_t n = outputs.rows, c = outputs.cols, d = embeddings.cols;
   const int dtype = static_cast<int>(embeddings.dtype), f32 = static_cast<int>(DType::kFloat32);

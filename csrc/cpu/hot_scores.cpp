@@ -186,7 +186,7 @@ int64_t AUTOAL_HOT(autoal_mc_uncertainty)(const void* x, int dtype, int probs, f
     entropy[i] = h > 0.0f ? h : 0.0f;
     bald[i] = difference > 0.0f ? difference : 0.0f;
     mean_std[i] = sum(deviation) / static_cast<float>(c);
-    variation_ratio[i] = 1.0f - most[0] * inverse;
+    variation_ratio[i] = (static_cast<float>(t) - most[0]) / static_cast<float>(t);
   }
   return bad;
 }

@@ -1,22 +1,27 @@
-// kcenter_greedy: farthest-first traversal, one pass over the rows per center.
+// kcenter_greedy: farthest-first traversal. For few picks, one pass over the rows per center; for many, blocked lazy:
+// a bound that is not the largest need not be up to date. Both make the same picks. docs/kernels.md has the proof.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "common/parallel.h"
 #include "cpu/isa.h"
+#include "cpu/lazy_distances.h"
 #include "ops.h"
 
 namespace autoal::cpu {
 namespace {
 
-constexpr int64_t kGrain = 1 << 17;  // elements per chunk
+constexpr int64_t kGrain = 1 << 17;  // elements per chunk of a pass
+constexpr int64_t kFewPicks = 24;    // up to here plain passes
+constexpr int64_t kFewRows = 1024;   // too few rows to narrow down
+constexpr int64_t kInnermost = 256;  // rows whose distances are kept up to date pick by pick
+constexpr int64_t kNarrowing = 4;    // each set of candidates is this share of the one around it
 
-}  // namespace
-
-void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
-                    int64_t k, const Selection& out, const Tick& tick) {
+void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
+                  int64_t k, const Selection& out, const Tick& tick) {
   const Isa& hot = isa();
   const int dtype = static_cast<int>(x.dtype);
   const int64_t step = std::max<int64_t>(1, kGrain / x.cols), chunks = chunks_of(x.rows, step);
@@ -53,6 +58,163 @@ void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers,
     out.radius[j] = std::sqrt(std::max(0.0f, distance[next]));  // -1 where every row is a center
     if (tick) tick(j + 1);
   }
+}
+
+// The order of the picks: larger bounds first, then lower rows.
+struct Key {
+  float bound;
+  int64_t row;
+  bool operator>(const Key& other) const { return bound > other.bound || (bound == other.bound && row < other.row); }
+};
+constexpr Key kNothing{-1.0f, 0};  // centers have the bound -1
+
+class LazyTraversal {
+ public:
+  LazyTraversal(const Matrix& x, const float* scale, int64_t n_centers, int64_t k, const Selection& out,
+                const Tick& tick)
+      : x_(x), distances_(x, scale, n_centers + k), k_(k), out_(out), tick_(tick) {}
+
+  void run(const int64_t* centers, int64_t n_centers, int64_t first) {
+    const int64_t start = n_centers ? centers[0] : first;
+    distances_.add(start);
+    distances_.cover_all();
+    for (int64_t j = 1; j < n_centers; ++j) distances_.add(centers[j]);
+    for (int64_t j = 0; j < n_centers; ++j) distances_.set(centers[j], -1.0f);
+    *out_.filled = 0;
+    picked_ = 0;
+    if (first >= 0) {
+      if (n_centers) distances_.add(first);
+      distances_.set(first, -1.0f);
+      out_.picks[picked_++] = first;
+    }
+    if (tick_) tick_(picked_);
+
+    std::vector<int64_t> all(x_.rows);
+    for (int64_t i = 0; i < x_.rows; ++i) all[i] = i;
+    pick_among(all, kNothing);
+    if (!finished_) out_.radius[k_ - 1] = 0.0f;  // every row is a center
+  }
+
+ private:
+  // Picks from `rows` (ascending) while the best of them is above `floor`, the best key of all other rows.
+  void pick_among(const std::vector<int64_t>& rows, Key floor) {
+    const int64_t n = static_cast<int64_t>(rows.size());
+    const int64_t size = std::clamp<int64_t>(n / kNarrowing, kInnermost, n);
+    while (!finished_) {
+      const Key cut = std::max(floor, key_number(rows, size), [](const Key& a, const Key& b) { return b > a; });
+      std::vector<int64_t> candidates;
+      collect(rows, cut, candidates);
+      if (candidates.empty()) return;
+      const float below = std::nextafter(cut.bound, -2.0f);  // rows of the very bound of the cut may be above it
+      distances_.refresh(candidates.data(), static_cast<int64_t>(candidates.size()), below);
+      std::vector<int64_t> best;
+      collect(candidates, cut, best);
+      if (tick_) tick_(picked_);
+      if (best.empty()) continue;
+      if (static_cast<int64_t>(best.size()) <= kInnermost)
+        pick_among_few(best, cut);
+      else
+        pick_among(best, cut);
+    }
+  }
+
+  // The same for few rows, all up to date: they are kept so.
+  void pick_among_few(const std::vector<int64_t>& rows, Key floor) {
+    const Isa& hot = isa();
+    const int64_t n = static_cast<int64_t>(rows.size()), stride = distances_.stride();
+    points_.resize(n * stride);
+    std::vector<float> bound(n);
+    int64_t best = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      distances_.read_row(rows[i], points_.data() + i * stride);
+      bound[i] = distances_.bound[rows[i]];
+      if (bound[i] > bound[best]) best = i;
+    }
+    while (Key{bound[best], rows[best]} > floor) {
+      if (take(rows[best], bound[best])) return;
+      bound[best] = -1.0f;
+      const float* center = distances_.center(distances_.centers() - 1);
+      for (int64_t i = best = 0; i < n; ++i) {
+        bound[i] = std::min(bound[i], hot.distance(points_.data() + i * stride, center, x_.cols));
+        if (bound[i] > bound[best]) best = i;
+      }
+    }
+    for (int64_t i = 0; i < n; ++i) distances_.set(rows[i], bound[i]);
+  }
+
+  // Picks the row, whose distance is the covering radius now. Gives whether all is done.
+  bool take(int64_t row, float bound) {
+    if (picked_ > 0) out_.radius[picked_ - 1] = std::sqrt(bound);
+    if (picked_ == k_) return finished_ = true;
+    if (bound == 0.0f) return fill(row);
+    out_.picks[picked_++] = row;
+    distances_.add(row);
+    if (tick_) tick_(picked_);
+    return false;
+  }
+
+  // Only copies of centers are left: the free rows from `row` on, in order.
+  bool fill(int64_t row) {
+    std::vector<bool> taken(x_.rows, false);
+    for (int64_t j = 0; j < picked_; ++j) taken[out_.picks[j]] = true;
+    *out_.filled = k_ - picked_;
+    for (; picked_ < k_; ++row)
+      if (!taken[row] && distances_.bound[row] >= 0.0f) {
+        out_.picks[picked_] = row;
+        out_.radius[picked_++] = 0.0f;
+      }
+    return finished_ = true;
+  }
+
+  void collect(const std::vector<int64_t>& rows, Key cut, std::vector<int64_t>& above) const {
+    for (int64_t row : rows)
+      if (Key{distances_.bound[row], row} > cut) above.push_back(row);
+  }
+
+  // The key that `size` of the rows are above; kNothing if there are not more.
+  Key key_number(const std::vector<int64_t>& rows, int64_t size) {
+    if (size >= static_cast<int64_t>(rows.size())) return kNothing;
+    constexpr int kShift = 15;  // sign, exponent and eight bits of the mantissa: of positive floats the order is theirs
+    histogram_.assign((0x7f800000u >> kShift) + 2, 0);
+    const auto bin = [&](int64_t row) -> uint32_t {
+      const float b = distances_.bound[row];
+      if (b < 0.0f) return 0;
+      uint32_t bits;
+      std::memcpy(&bits, &b, sizeof bits);
+      return (bits >> kShift) + 1;
+    };
+    for (int64_t row : rows) ++histogram_[bin(row)];
+    int64_t above = 0;
+    uint32_t b = static_cast<uint32_t>(histogram_.size());
+    while (above + histogram_[--b] <= size) above += histogram_[b];
+    if (b == 0) return kNothing;
+    keys_.clear();
+    for (int64_t row : rows)
+      if (bin(row) == b) keys_.push_back({distances_.bound[row], row});
+    std::nth_element(keys_.begin(), keys_.begin() + (size - above), keys_.end(), std::greater<>());
+    return keys_[size - above];
+  }
+
+  const Matrix& x_;
+  LazyDistances distances_;
+  int64_t k_, picked_ = 0;
+  const Selection& out_;
+  const Tick& tick_;
+  bool finished_ = false;
+  std::vector<float> points_;
+  std::vector<int64_t> histogram_;
+  std::vector<Key> keys_;
+};
+
+}  // namespace
+
+void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
+                    int64_t k, Passes passes, const Selection& out, const Tick& tick) {
+  const bool few = k + n_centers <= kFewPicks || x.rows <= kFewRows;
+  if (k == 0 || passes == Passes::kPlain || (passes == Passes::kAuto && few))
+    plain_passes(x, scale, centers, n_centers, first, k, out, tick);
+  else
+    LazyTraversal(x, scale, n_centers, k, out, tick).run(centers, n_centers, first);
 }
 
 }  // namespace autoal::cpu

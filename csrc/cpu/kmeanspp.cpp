@@ -8,7 +8,8 @@
 
 namespace autoal::cpu {
 
-void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out, const Tick& tick) {
+void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes, const Selection& out,
+              const Tick& tick) {
   const Isa& hot = isa();
   const int dtype = static_cast<int>(x.dtype);
   Weights weights(x.rows);

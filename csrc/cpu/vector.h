@@ -62,6 +62,11 @@ inline Vector swapped(Vector v, int distance) {
 #endif
 }
 
+inline bool any_lane(Ints mask) {
+  for (int distance = kLanes / 2; distance > 0; distance /= 2) mask |= swapped(mask, distance);
+  return mask[0] != 0;
+}
+
 inline float sum(Floats v) {
   for (int distance = kLanes / 2; distance > 0; distance /= 2) v += swapped(v, distance);
   return v[0];

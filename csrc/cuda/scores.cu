@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(kThreads)
       out.bald[i] = difference > 0.0f ? difference : 0.0f;
       out.entropy[i] = h > 0.0f ? h : 0.0f;
       out.mean_std[i] = deviation / static_cast<float>(c);
-      out.variation_ratio[i] = 1.0f - value_of(mode) * inverse;
+      out.variation_ratio[i] = (static_cast<float>(t) - value_of(mode)) / static_cast<float>(t);
     }
     __syncthreads();  // the scratch is written again
   }

@@ -8,6 +8,7 @@ import pytest
 from scipy.special import softmax, xlogy
 
 from autoal import _core
+from autoal.ops.native import PLAIN
 
 emu = pytest.importorskip("autoal._emu", reason="built without AUTOAL_EMULATION")
 
@@ -138,7 +139,7 @@ def kcenter(module, x, k, centers=(), first=-1, scale=None, dtype="float32"):
         emu.kcenter_greedy(*arguments, space.address, 0, 0)
         space.check()
     else:
-        _core.cpu.kcenter_greedy(*arguments, None)
+        _core.cpu.kcenter_greedy(*arguments[:6], PLAIN, *arguments[6:], None)
     return picks.tolist(), radius.tolist(), int(filled[0])
 
 
@@ -182,7 +183,7 @@ def kmeanspp(module, x, k, seed, first=-1):
         emu.kmeanspp(*arguments, space.address, 0, 0)
         space.check()
     else:
-        _core.cpu.kmeanspp(*arguments, None)
+        _core.cpu.kmeanspp(*arguments[:4], PLAIN, *arguments[4:], None)
     return picks.tolist(), int(filled[0])
 
 
@@ -215,7 +216,7 @@ def gradient_kmeanspp(module, outputs, h, k, seed, probs=True):
         emu.gradient_kmeanspp(*arguments, space.address, 0, 0)
         space.check()
     else:
-        _core.cpu.gradient_kmeanspp(*arguments, None)
+        _core.cpu.gradient_kmeanspp(*arguments[:6], PLAIN, *arguments[6:], None)
     return picks.tolist(), int(filled[0]), int(bad[0])
 
 
