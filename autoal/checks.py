@@ -140,16 +140,16 @@ def as_count(value: Any, name: str, *, low: int = 0, high: int | None = None, of
     return int(value)
 
 
-def require_finite(values: Tensor, name: str) -> None:
-    """Raises ValueError naming the first rows of ``values`` [N, ...] that hold NaN or Inf, or whose squares overflow.
+def require_finite(values: Tensor, name: str, *, squares: bool = False) -> None:
+    """Raises ValueError naming the first rows of ``values`` [N, ...] with NaN or Inf, or squares that overflow.
 
-    Reads in slices: O(1) memory.
+    ``squares``: whether these are looked at. Reads in slices: O(1) memory.
     """
     step = max(1, (1 << 22) // max(1, values[:1].numel()))
     for start in range(0, len(values), step):
         part = values[start : start + step].reshape(min(step, len(values) - start), -1)
         suspicious = ~(part.float().square().sum(1) <= LARGEST_SQUARE)  # NaN compares false
-        if bool(suspicious.any()):
+        if bool(suspicious.any()) and (squares or not bool(torch.isfinite(part).all())):
             rows = suspicious.nonzero()[:, 0]
             bad = (~torch.isfinite(part[rows])).any(1)
             if bool(bad.any()):

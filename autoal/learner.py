@@ -131,6 +131,7 @@ class ActiveLearner:
             start = time.perf_counter()
             if not len(self.pool.labeled):
                 self._initial = self._initial_sample()
+            self._initial = self._initial[np.isin(self._initial, self.pool.unlabeled)]
             query = unscored(self._initial[: self.remaining]) if len(self._initial) else self._query()
             self._asked = query, time.perf_counter() - start
         return self._asked[0]
@@ -151,7 +152,6 @@ class ActiveLearner:
         query, seconds = unscored(new), 0.0
         if self._asked is not None and set(new.tolist()) == set(self._asked[0].indices.tolist()):
             query, seconds = self._asked
-        self._initial = np.setdiff1d(self._initial, new)
         self._asked = None
         start = time.perf_counter()
         self._fit()

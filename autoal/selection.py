@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from autoal.strategies import Strategy, resolve
 from autoal.types import Context, Outputs, Query
+
+FEW_CLASSES = 1000  # up to here gaps between the class numbers cost nothing
 
 
 def select(
@@ -45,10 +48,18 @@ def select(
     ``autoal.AutoAL()`` object. It remembers as long as the embeddings stay the same.
     """
     chosen = resolve(strategy)
-    if isinstance(outputs, Outputs) and outputs.n_classes == 1:
-        raise ValueError(
-            "logits need a column per class, got one column: for a score z of the second of two classes "
-            "give np.column_stack([0 * z, z])"
-        )
     context = Context.of(outputs, labeled, labels, n_classes=n_classes, seed=seed, inputs=inputs)
+    for name in ("logits", "mc_logits"):
+        if name in chosen.needs and outputs.n_classes == 1:
+            raise ValueError(
+                f"{name} need a column per class, got one: for a score z of the second of two classes give "
+                "np.concatenate([0 * z, z], axis=-1)"
+            )
+    if "labels" in chosen.needs and context.labels is not None and n_classes is None and outputs.n_classes is None:
+        different = len(np.unique(context.labels))
+        if context.n_classes > max(FEW_CLASSES, 10 * different):
+            raise ValueError(
+                f"labels go up to {context.n_classes - 1} but only {different} different ones occur: map them to "
+                "0..C-1, e.g. np.unique(labels, return_inverse=True)[1], or give n_classes if there are so many"
+            )
     return chosen.query(context, size)

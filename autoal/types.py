@@ -14,7 +14,6 @@ from torch import Tensor
 from autoal import checks
 
 OUTPUT_NAMES = ("logits", "embeddings", "mc_logits")
-FEW_CLASSES = 1000  # up to here gaps between the class numbers cost nothing
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Outputs:
             if 0 in tensor.shape:
                 raise ValueError(f"{name} must be {shape} with no empty axis, got {checks.describe(tensor)}")
             if name == "embeddings":
-                checks.require_finite(tensor, name)
+                checks.require_finite(tensor, name, squares=True)
             rows[name] = tensor.shape[1] if name == "mc_logits" else tensor.shape[0]
             object.__setattr__(self, name, tensor)
         if not rows:
@@ -158,15 +157,10 @@ class Context:
         if n_classes is not None:
             n_classes = checks.as_count(n_classes, "n_classes", low=1)
             if known is not None and known != n_classes:
-                raise ValueError(f"n_classes must be {known}, the columns of the logits; got {n_classes}")
+                raise ValueError(f"n_classes is {n_classes} but the logits have {known} columns: they must agree")
             known = n_classes
         if known is not None and seen > known:
             raise ValueError(f"labels must lie in [0, {known}), the classes; got {seen - 1}")
-        if known is None and classes is not None and seen > max(FEW_CLASSES, 10 * len(np.unique(classes))):
-            raise ValueError(
-                f"labels go up to {seen - 1} but only {len(np.unique(classes))} different ones occur: map them to "
-                "0..C-1, e.g. np.unique(labels, return_inverse=True)[1], or give n_classes if there are so many"
-            )
         if inputs is not None and len(inputs) != len(outputs):
             raise ValueError(f"inputs must have one row for each of the {len(outputs)} samples, got {len(inputs)}")
         seed = checks.as_count(seed, "seed", low=0, high=2**63 - 1)

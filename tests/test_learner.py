@@ -73,6 +73,14 @@ def test_answers_may_be_few_or_unasked(digits):
     assert len(query) == 15 and query.scores.any() and not set(query.indices) & set(one.pool.labeled)
 
 
+def test_labels_may_come_through_the_pool(digits):
+    one = learner(digits)
+    query = one.ask()
+    one.tell(query.indices[:5], digits[1][query.indices[:5]])
+    one.pool.label(query.indices[5:8], digits[1][query.indices[5:8]])
+    assert sorted(one.ask().indices) == sorted(query.indices[8:])
+
+
 def test_no_answer_is_refused_and_the_question_stands(digits):
     one = learner(digits)
     query = one.ask()

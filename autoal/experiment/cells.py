@@ -102,7 +102,8 @@ class Cell:
             records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except ValueError:  # no JSON, or no UTF-8
             records = []
-        if len(records) != self.settings.rounds + 1:
+        whole = all(isinstance(record, dict) and "accuracy" in record for record in records)
+        if not whole or len(records) != self.settings.rounds + 1:
             raise ValueError(f"{path} is damaged: delete it, and the same command computes it anew")
         return records
 

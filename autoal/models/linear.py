@@ -37,10 +37,9 @@ class LinearModel(TaskModel):
         """Mean and scale of the pool, and its embeddings once and for all."""
         total = sum((as_features(part).double().sum(0) for part in x.split(CHUNK)), torch.zeros(()))
         self._mean = (total / len(x)).float()
-        square = sum(
-            ((as_features(part) - self._mean).double().square().sum() for part in x.split(CHUNK)), torch.zeros(())
-        )
-        self._scale = softmax_regression.scale_of(float(square) / len(x), float(self._mean.double().square().sum()))
+        centered = (as_features(part) - self._mean for part in x.split(CHUNK))
+        squares = sum((part.double().square().sum(0) for part in centered), torch.zeros(()))
+        self._scale = softmax_regression.scale_of(squares / len(x), self._mean)
         self._pool = None
         self._pool = x, self._embed(x)
 

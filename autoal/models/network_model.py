@@ -14,6 +14,7 @@ from autoal.models.dropout_head import MC_SAMPLES, mc_dropout_logits
 from autoal.models.networks import CNN, MLP, Network, SeededDropout, initialized
 from autoal.models.resnet import resnet18
 from autoal.models.samples import as_features, as_images
+from autoal.models.softmax_regression import ROUNDING
 from autoal.types import Outputs
 
 STATISTICS_ROWS = 10_000  # of the pool, for mean and scale
@@ -49,10 +50,13 @@ class NetworkModel(TaskModel):
 
     def look(self, x: Tensor) -> None:
         """Mean and scale of each feature column or image channel, over evenly spaced samples of the pool."""
-        sample = self.arrange(x[:: -(-len(x) // STATISTICS_ROWS)])
+        sample = self.arrange(x[:: -(-len(x) // STATISTICS_ROWS)]).double()  # squares of large numbers fit
         axes = [axis for axis in range(sample.ndim) if axis != 1]
-        self._center = sample.mean(axes, keepdim=True)
-        self._scale = 1 / sample.std(axes, correction=0, keepdim=True).clamp_min(1e-3 * float(sample.std()) + 1e-8)
+        center, deviation = sample.mean(axes, keepdim=True), sample.std(axes, correction=0, keepdim=True)
+        varying = deviation > ROUNDING * center.abs()
+        typical = float(deviation[varying].median()) if bool(varying.any()) else 1.0
+        self._center = center.float()
+        self._scale = (1 / torch.where(varying, deviation.clamp_min(1e-3 * typical), typical)).float()
 
     def prepared(self, x: Tensor) -> Tensor:
         """Samples [n, ...] in the net's layout, centered and scaled, on the device."""

@@ -16,17 +16,19 @@ RIDGE = 10.0
 MEAN_SQUARED_NORM = 128.0
 GRADIENT_TOLERANCE = 1e-3  # largest entry of the gradient at which L-BFGS stops
 ROUNDING = float(np.finfo(np.float32).eps)
+SMALLEST = 1e-70  # mean squared norm: the factor stays within float32
 CHUNK = 8192  # rows converted at a time
 
 
-def scale_of(mean_squared_norm: float, center_squared_norm: float) -> float:
-    """The factor that brings centered features of this mean squared norm to ``MEAN_SQUARED_NORM``.
+def scale_of(mean_squares: Tensor, center: Tensor) -> float:
+    """The factor that brings centered features with these mean squares [D] to ``MEAN_SQUARED_NORM``.
 
-    1 where all samples are alike: what is left of them beside the center is rounding.
+    Columns in which all samples are alike do not count: what is left of them beside their center [D] is rounding. The
+    factor is 1 where there are no others.
     """
-    if mean_squared_norm <= ROUNDING**2 * center_squared_norm:
-        return 1.0
-    return float(np.sqrt(MEAN_SQUARED_NORM / mean_squared_norm))
+    varying = mean_squares > (ROUNDING * center.to(mean_squares)) ** 2
+    mean_squared_norm = float(mean_squares[varying].sum())
+    return float(np.sqrt(MEAN_SQUARED_NORM / max(mean_squared_norm, SMALLEST))) if bool(varying.any()) else 1.0
 
 
 def prepare(embeddings: Tensor) -> Tensor:
@@ -38,8 +40,8 @@ def prepare(embeddings: Tensor) -> Tensor:
     features = x[:, :-1]  # a view
     center = torch.stack([features[i : i + CHUNK].sum(0, dtype=torch.float64) for i in chunks]).sum(0) / len(x)
     features -= center
-    mean_squared_norm = sum(float(features[i : i + CHUNK].double().square().sum()) for i in chunks) / len(x)
-    features *= scale_of(mean_squared_norm, float(center.square().sum()))
+    mean_squares = torch.stack([features[i : i + CHUNK].double().square().sum(0) for i in chunks]).sum(0) / len(x)
+    features *= scale_of(mean_squares, center)
     x[:, -1] = 1
     return x
 

@@ -99,14 +99,18 @@ class ScoreStrategy(Strategy):
             ValueError: If they are not [N], or NaN.
         """
         scores = self.score(context)
-        given = scores.detach().cpu().double().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
-        if given.dtype.kind not in "fiu":
+        try:
+            given = scores.detach().cpu() if isinstance(scores, Tensor) else np.asarray(scores)
+            number = given.double().numpy() if given.dtype in checks.FLOATS else np.asarray(given)
+        except ValueError:  # lists of different lengths
+            number = np.empty(0, object)
+        if number.dtype.kind not in "fiu":
             raise TypeError(f"strategy {self.label!r} must give [N] float scores, gave {checks.describe(scores)}")
-        if given.shape != (len(context),):
+        if number.shape != (len(context),):
             raise ValueError(
                 f"strategy {self.label!r} must score [{len(context)}] samples, gave {checks.describe(scores)}"
             )
-        raw = given.astype(np.float64)[context.unlabeled]
+        raw = number.astype(np.float64)[context.unlabeled]
         if np.isnan(raw).any():
             raise ValueError(f"strategy {self.label!r} gives NaN scores: repair its score method or its outputs")
         return raw

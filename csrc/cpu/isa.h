@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "ops.h"
+
 namespace autoal::cpu {
 
 // What each does stands beside its definition in hot_*.cpp.
@@ -36,5 +38,10 @@ void set_isa(const std::string& name);  // throws std::invalid_argument
 // The hot files pad rows to this many floats.
 constexpr int64_t kLanes = 16;
 constexpr int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
+
+// Whether a selection goes by plain passes: few picks or rows are not worth more.
+inline bool plainly(Passes passes, int64_t rows, int64_t picks) {
+  return passes == Passes::kPlain || (passes == Passes::kAuto && (picks <= 24 || rows <= 1024));
+}
 
 }  // namespace autoal::cpu

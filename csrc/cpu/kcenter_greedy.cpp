@@ -7,16 +7,15 @@
 #include <vector>
 
 #include "common/parallel.h"
+#include "cpu/euclidean.h"
 #include "cpu/isa.h"
-#include "cpu/lazy_distances.h"
+#include "cpu/lazy_bounds.h"
 #include "ops.h"
 
 namespace autoal::cpu {
 namespace {
 
 constexpr int64_t kGrain = 1 << 17;  // elements per chunk of a pass
-constexpr int64_t kFewPicks = 24;    // up to here plain passes
-constexpr int64_t kFewRows = 1024;   // too few rows to narrow down
 constexpr int64_t kInnermost = 256;  // rows whose distances are kept up to date pick by pick
 constexpr int64_t kNarrowing = 4;    // each set of candidates is this share of the one around it
 
@@ -72,103 +71,99 @@ class LazyTraversal {
  public:
   LazyTraversal(const Matrix& x, const float* scale, int64_t n_centers, int64_t k, const Selection& out,
                 const Tick& tick)
-      : x_(x), distances_(x, scale, n_centers + k), k_(k), out_(out), tick_(tick) {}
+      : metric_(x, scale, n_centers + k), lazy_(metric_, tick), n_(x.rows), k_(k), out_(out), tick_(tick) {}
 
   void run(const int64_t* centers, int64_t n_centers, int64_t first) {
-    const int64_t start = n_centers ? centers[0] : first;
-    distances_.add(start);
-    distances_.cover_all();
-    for (int64_t j = 1; j < n_centers; ++j) distances_.add(centers[j]);
-    for (int64_t j = 0; j < n_centers; ++j) distances_.set(centers[j], -1.0f);
+    metric_.add(n_centers ? centers[0] : first);
+    lazy_.cover_all();
+    for (int64_t j = 1; j < n_centers; ++j) metric_.add(centers[j]);
+    for (int64_t j = 0; j < n_centers; ++j) lazy_.set(centers[j], -1.0f);
     *out_.filled = 0;
-    picked_ = 0;
     if (first >= 0) {
-      if (n_centers) distances_.add(first);
-      distances_.set(first, -1.0f);
-      out_.picks[picked_++] = first;
+      if (n_centers) metric_.add(first);
+      lazy_.set(first, -1.0f);
+      out_.picks[lazy_.picked++] = first;
     }
-    if (tick_) tick_(picked_);
 
-    std::vector<int64_t> all(x_.rows);
-    for (int64_t i = 0; i < x_.rows; ++i) all[i] = i;
+    std::vector<int64_t> all(n_);
+    for (int64_t i = 0; i < n_; ++i) all[i] = i;
     pick_among(all, kNothing);
     if (!finished_) out_.radius[k_ - 1] = 0.0f;  // every row is a center
   }
 
  private:
-  // Picks from `rows` (ascending) while the best of them is above `floor`, the best key of all other rows.
+  // Picks from `rows` (ascending) while the best of them is above `floor`, which no other row is above.
   void pick_among(const std::vector<int64_t>& rows, Key floor) {
     const int64_t n = static_cast<int64_t>(rows.size());
     const int64_t size = std::clamp<int64_t>(n / kNarrowing, kInnermost, n);
     while (!finished_) {
-      const Key cut = std::max(floor, key_number(rows, size), [](const Key& a, const Key& b) { return b > a; });
-      std::vector<int64_t> candidates;
-      collect(rows, cut, candidates);
+      const Key number = key_number(rows, size), cut = number > floor ? number : floor;
+      const std::vector<int64_t> candidates = above(cut, rows);
       if (candidates.empty()) return;
       const float below = std::nextafter(cut.bound, -2.0f);  // rows of the very bound of the cut may be above it
-      distances_.refresh(candidates.data(), static_cast<int64_t>(candidates.size()), below);
-      std::vector<int64_t> best;
-      collect(candidates, cut, best);
-      if (tick_) tick_(picked_);
-      if (best.empty()) continue;
-      if (static_cast<int64_t>(best.size()) <= kInnermost)
-        pick_among_few(best, cut);
-      else
+      std::vector<Request> requests;
+      for (int64_t row : candidates)
+        if (lazy_.unseen(row) > 0) requests.push_back({row, below});
+      lazy_.refresh(requests);
+      const std::vector<int64_t> best = above(cut, candidates);
+      if (static_cast<int64_t>(best.size()) > kInnermost)
         pick_among(best, cut);
+      else if (!best.empty())
+        pick_among_few(best, cut);
     }
   }
 
   // The same for few rows, all up to date: they are kept so.
   void pick_among_few(const std::vector<int64_t>& rows, Key floor) {
-    const Isa& hot = isa();
-    const int64_t n = static_cast<int64_t>(rows.size()), stride = distances_.stride();
+    const int64_t n = static_cast<int64_t>(rows.size()), stride = metric_.stride();
     points_.resize(n * stride);
     std::vector<float> bound(n);
     int64_t best = 0;
     for (int64_t i = 0; i < n; ++i) {
-      distances_.read_row(rows[i], points_.data() + i * stride);
-      bound[i] = distances_.bound[rows[i]];
+      metric_.read(rows[i], points_.data() + i * stride);
+      bound[i] = lazy_.bound[rows[i]];
       if (bound[i] > bound[best]) best = i;
     }
     while (Key{bound[best], rows[best]} > floor) {
       if (take(rows[best], bound[best])) return;
       bound[best] = -1.0f;
-      const float* center = distances_.center(distances_.centers() - 1);
       for (int64_t i = best = 0; i < n; ++i) {
-        bound[i] = std::min(bound[i], hot.distance(points_.data() + i * stride, center, x_.cols));
+        bound[i] = std::min(bound[i], metric_.between(points_.data() + i * stride, metric_.count() - 1));
         if (bound[i] > bound[best]) best = i;
       }
     }
-    for (int64_t i = 0; i < n; ++i) distances_.set(rows[i], bound[i]);
+    for (int64_t i = 0; i < n; ++i) lazy_.set(rows[i], bound[i]);
   }
 
   // Picks the row, whose distance is the covering radius now. Gives whether all is done.
   bool take(int64_t row, float bound) {
-    if (picked_ > 0) out_.radius[picked_ - 1] = std::sqrt(bound);
-    if (picked_ == k_) return finished_ = true;
+    if (lazy_.picked > 0) out_.radius[lazy_.picked - 1] = std::sqrt(bound);
+    if (lazy_.picked == k_) return finished_ = true;
     if (bound == 0.0f) return fill(row);
-    out_.picks[picked_++] = row;
-    distances_.add(row);
-    if (tick_) tick_(picked_);
+    out_.picks[lazy_.picked++] = row;
+    metric_.add(row);
+    if (tick_) tick_(lazy_.picked);
     return false;
   }
 
   // Only copies of centers are left: the free rows from `row` on, in order.
   bool fill(int64_t row) {
-    std::vector<bool> taken(x_.rows, false);
-    for (int64_t j = 0; j < picked_; ++j) taken[out_.picks[j]] = true;
-    *out_.filled = k_ - picked_;
-    for (; picked_ < k_; ++row)
-      if (!taken[row] && distances_.bound[row] >= 0.0f) {
-        out_.picks[picked_] = row;
-        out_.radius[picked_++] = 0.0f;
+    std::vector<bool> taken(n_, false);
+    for (int64_t j = 0; j < lazy_.picked; ++j) taken[out_.picks[j]] = true;
+    *out_.filled = k_ - lazy_.picked;
+    for (; lazy_.picked < k_; ++row)
+      if (!taken[row] && lazy_.bound[row] >= 0.0f) {
+        out_.picks[lazy_.picked] = row;
+        out_.radius[lazy_.picked++] = 0.0f;
       }
     return finished_ = true;
   }
 
-  void collect(const std::vector<int64_t>& rows, Key cut, std::vector<int64_t>& above) const {
+  std::vector<int64_t> above(Key cut, const std::vector<int64_t>& rows) const {
+    std::vector<int64_t> found;
     for (int64_t row : rows)
-      if (Key{distances_.bound[row], row} > cut) above.push_back(row);
+      if (Key{lazy_.bound[row], row} > cut) found.push_back(row);
+    return found;
   }
 
   // The key that `size` of the rows are above; kNothing if there are not more.
@@ -177,7 +172,7 @@ class LazyTraversal {
     constexpr int kShift = 15;  // sign, exponent and eight bits of the mantissa: of positive floats the order is theirs
     histogram_.assign((0x7f800000u >> kShift) + 2, 0);
     const auto bin = [&](int64_t row) -> uint32_t {
-      const float b = distances_.bound[row];
+      const float b = lazy_.bound[row];
       if (b < 0.0f) return 0;
       uint32_t bits;
       std::memcpy(&bits, &b, sizeof bits);
@@ -190,14 +185,14 @@ class LazyTraversal {
     if (b == 0) return kNothing;
     keys_.clear();
     for (int64_t row : rows)
-      if (bin(row) == b) keys_.push_back({distances_.bound[row], row});
+      if (bin(row) == b) keys_.push_back({lazy_.bound[row], row});
     std::nth_element(keys_.begin(), keys_.begin() + (size - above), keys_.end(), std::greater<>());
     return keys_[size - above];
   }
 
-  const Matrix& x_;
-  LazyDistances distances_;
-  int64_t k_, picked_ = 0;
+  Euclidean metric_;
+  LazyBounds<Euclidean> lazy_;
+  int64_t n_, k_;
   const Selection& out_;
   const Tick& tick_;
   bool finished_ = false;
@@ -210,8 +205,7 @@ class LazyTraversal {
 
 void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
                     int64_t k, Passes passes, const Selection& out, const Tick& tick) {
-  const bool few = k + n_centers <= kFewPicks || x.rows <= kFewRows;
-  if (k == 0 || passes == Passes::kPlain || (passes == Passes::kAuto && few))
+  if (k == 0 || plainly(passes, x.rows, k + n_centers))
     plain_passes(x, scale, centers, n_centers, first, k, out, tick);
   else
     LazyTraversal(x, scale, n_centers, k, out, tick).run(centers, n_centers, first);

@@ -1,25 +1,24 @@
-// kmeanspp: D^2 sampling, one pass over the rows per pick.
+// kmeanspp: D^2 sampling, by one pass over the rows per pick or, for many picks, from stale weights by rejection.
 #include <limits>
 #include <vector>
 
 #include "cpu/draw.h"
+#include "cpu/euclidean.h"
 #include "cpu/isa.h"
+#include "cpu/rejection.h"
 #include "ops.h"
 
 namespace autoal::cpu {
+namespace {
 
-void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes, const Selection& out,
-              const Tick& tick) {
+void plain_passes(const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out, const Tick& tick) {
   const Isa& hot = isa();
   const int dtype = static_cast<int>(x.dtype);
   Weights weights(x.rows);
   std::fill(weights.value.begin(), weights.value.end(), std::numeric_limits<float>::infinity());
   std::vector<float> center(padded(x.cols));
 
-  const auto pick = [&](int64_t j) -> int64_t {
-    if (j > 0) return weights.draw(seed, static_cast<uint64_t>(j));
-    return first >= 0 ? first : static_cast<int64_t>(uniform(seed, 0) * static_cast<double>(x.rows));
-  };
+  const auto pick = [&](int64_t j) { return j > 0 ? weights.draw(seed, static_cast<uint64_t>(j)) : first; };
   const auto cover = [&](int64_t row) {
     hot.read_row(x.data, dtype, row, x.cols, nullptr, center.data());
     weights.update([&](int64_t begin, int64_t end) {
@@ -30,6 +29,16 @@ void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes, 
     });
   };
   sample(weights, k, out, tick, pick, cover);
+}
+
+}  // namespace
+
+void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes passes, const Selection& out,
+              const Tick& tick) {
+  if (first < 0) first = static_cast<int64_t>(uniform(seed, 0) * static_cast<double>(x.rows));
+  if (k == 0 || plainly(passes, x.rows, k)) return plain_passes(x, first, k, seed, out, tick);
+  Euclidean metric(x, nullptr, k);
+  RejectionSampler<Euclidean>(metric, first, k, seed, out, tick).run();
 }
 
 }  // namespace autoal::cpu

@@ -137,14 +137,16 @@ struct BFloat {
   uint16_t bits;
 };
 
-// Multiplying by 2^112 moves the exponent's bias from 15 to 127, also of subnormal numbers; Inf and NaN are put right.
+// Adding 112 moves the exponent's bias from 15 to 127; Inf, NaN and subnormal numbers are put right. No subnormal float
+// comes up: the caller's thread may flush them to 0.
 inline Floats to_floats(Shorts s, Half) {
-  const Words w = __builtin_convertvector(s, Words);
-  const Floats scaled = bits_to_floats((w & 0x7fffu) << 13) * 0x1p112f;
-  Words bits;
-  __builtin_memcpy(&bits, &scaled, sizeof bits);
-  bits |= (w & 0x8000u) << 16;
-  return bits_to_floats((w & 0x7c00u) == 0x7c00u ? bits | 0x7f800000u : bits);
+  const Words w = __builtin_convertvector(s, Words), exponent = w & 0x7c00u, sign = (w & 0x8000u) << 16;
+  const Words normal = ((w & 0x7fffu) << 13) + (112u << 23);
+  const Floats small = __builtin_convertvector(__builtin_convertvector(w & 0x3ffu, Ints), Floats) * 0x1p-24f;
+  Words subnormal;
+  __builtin_memcpy(&subnormal, &small, sizeof subnormal);
+  const Words bits = exponent == 0x7c00u ? normal | 0x7f800000u : exponent == 0u ? subnormal : normal;
+  return bits_to_floats(bits | sign);
 }
 inline Floats to_floats(Shorts s, BFloat) { return bits_to_floats(__builtin_convertvector(s, Words) << 16); }
 

@@ -125,7 +125,7 @@ def test_saved_and_loaded(tmp_path, data):
     assert cell.path(tmp_path).name == f"{cell.key}.jsonl" and len(cell.key) == 64
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"round": 0}\n'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"round": 0}\n', b"1\n2\n3\n"])
 def test_a_damaged_file_is_told(tmp_path, content):
     cell = Cell("small", "0", "random", 0, SMALL)
     (tmp_path / "cells").mkdir()

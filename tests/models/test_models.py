@@ -152,3 +152,18 @@ def test_an_epoch_has_as_many_batches_as_the_schedule_counts(n):
     assert len(parts) == batches(n, 64)
     assert torch.cat(parts).sort().values.tolist() == list(range(n))
     assert n == 1 or min(map(len, parts)) > 1
+
+
+@pytest.mark.parametrize("constant", [None, 1e5, 20240101.0])
+@pytest.mark.parametrize("unit", [1e-30, 1e-3, 1.0, 1e19])
+def test_the_unit_and_constant_columns_do_not_matter(constant, unit):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 300)
+    x = ((np.eye(3)[y] * 4 + rng.standard_normal((300, 3))) * unit).astype(np.float32)
+    if constant is not None:
+        x = np.column_stack([x, np.full(len(x), constant, np.float32)])
+    for name in ("linear", "mlp") if unit >= 1e-3 else ("linear",):
+        model = models.make(name, device="cpu")
+        model.look(torch.from_numpy(x))
+        model.fit(torch.from_numpy(x[:60]), y[:60], 3, seed=0)
+        assert np.mean(model.predict(torch.from_numpy(x)) == y) > 0.9

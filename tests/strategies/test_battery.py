@@ -178,6 +178,9 @@ def test_own_class_that_breaks_the_contract_is_told(task):
         (lambda n: torch.zeros(n - 1), ValueError, "must score"),
         (lambda n: torch.zeros(n, 2), ValueError, "must score"),
         (lambda n: ["high"] * n, TypeError, "float scores"),
+        (lambda n: [[1.0]] + [[1.0, 2.0]] * (n - 1), TypeError, "float scores"),
+        (lambda n: torch.ones(n, dtype=torch.bool), TypeError, "float scores"),
+        (lambda n: torch.ones(n, dtype=torch.complex64), TypeError, "float scores"),
     ],
 )
 def test_own_scores_that_break_the_contract_are_told(task, give, error, message):

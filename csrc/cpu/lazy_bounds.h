@@ -1,0 +1,193 @@
+// Upper bounds on the distance of each row to its nearest center, brought up to date only for the rows that somebody
+// asks about. A distance to a growing set of centers only falls, so a stale one is an upper bound.
+//
+// A row that many centers are new to meets them in panels: products from a register tile, less a rigorous bound of
+// their error, tell for nearly all pairs that the center is no nearer. What is left is computed as in a plain pass, so
+// bounds that are up to date equal those of plain passes to the last bit.
+//
+// A Metric (euclidean.h, gradient.h) has the rows, the centers in panels of `width()`, and the arithmetic:
+//   Points       rows of a block, in slots: join(slot, row), move(from, to), the products of the last panel met
+//   add(row)     makes a row a center;  rows(), count()
+//   prefetch(row), cover(begin, end, center, bound, points)   lowers the bounds of rows, straight from memory
+//   meet(points, slots, panel, bounds, hits)                  hits[slot]: the lanes that might lower bounds[slot]
+//   might_lower(points, slot, center, bound), distance(points, slot, center)
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "common/parallel.h"
+#include "ops.h"
+
+namespace autoal::cpu {
+
+// A row to be brought up to date, but for when its bound falls to `floor` or below: then it may be left as it is.
+struct Request {
+  int64_t row;
+  float floor;
+};
+
+template <class Metric>
+class LazyBounds {
+ public:
+  // Calls tick(picked()) while it works for long.
+  LazyBounds(Metric& metric, const Tick& tick)
+      : bound(metric.rows(), std::numeric_limits<float>::infinity()),
+        metric_(metric),
+        tick_(tick),
+        seen_(metric.rows(), 0) {}
+
+  std::vector<float> bound;  // [N]
+  int64_t picked = 0;        // what the tick is told
+
+  // How many centers the row has not met.
+  int64_t unseen(int64_t row) const { return metric_.count() - seen_[row]; }
+
+  // The bound of a row that is known to be up to date.
+  void set(int64_t row, float value) {
+    bound[row] = value;
+    seen_[row] = static_cast<int32_t>(metric_.count());
+  }
+
+  // Lowers all bounds by the newest center, the only one that they have not met.
+  void cover_all() {
+    const int64_t grain = std::max<int64_t>(1, kPassGrain / metric_.numbers_per_row());
+    for_slabs(metric_.rows(), kSlab / metric_.numbers_per_row(), [&](int64_t begin, int64_t end) {
+      parallel_for(chunks_of(end - begin, grain), [&](int64_t chunk) {
+        const int64_t from = begin + chunk * grain, to = std::min(end, from + grain);
+        std::unique_ptr<Scratch> scratch = take_scratch();
+        metric_.cover(from, to, metric_.count() - 1, bound.data(), scratch->points);
+        give_back(std::move(scratch));
+        std::fill(seen_.begin() + from, seen_.begin() + to, static_cast<int32_t>(metric_.count()));
+      });
+    });
+  }
+
+  // Brings rows, all different, up to date on all threads. Reorders the requests: rows that have met equally many
+  // centers go together, because they meet the same panels.
+  void refresh(std::vector<Request>& requests) {
+    std::sort(requests.begin(), requests.end(), [&](const Request& a, const Request& b) {
+      return seen_[a.row] < seen_[b.row] || (seen_[a.row] == seen_[b.row] && a.row < b.row);
+    });
+    const int64_t n = static_cast<int64_t>(requests.size());
+    const int64_t most = std::max<int64_t>(16, kBlock / metric_.numbers_per_row());
+    const int64_t fair = (n + 4 * num_threads() - 1) / (4 * num_threads());
+    const int64_t step = std::clamp<int64_t>(fair, std::min<int64_t>(16, most), most);
+    const int64_t slab = kSlab * 64 / (metric_.numbers_per_row() * std::max<int64_t>(1, metric_.count()));
+    for_slabs(n, slab, [&](int64_t begin, int64_t end) {
+      parallel_for(chunks_of(end - begin, step), [&](int64_t chunk) {
+        const int64_t from = begin + chunk * step;
+        std::unique_ptr<Scratch> scratch = take_scratch();
+        refresh_block(requests.data() + from, std::min(step, end - from), *scratch);
+        give_back(std::move(scratch));
+      });
+    });
+  }
+
+  // All rows, up to date.
+  void refresh_all() {
+    std::vector<Request> all;
+    for (int64_t i = 0; i < metric_.rows(); ++i)
+      if (bound[i] > 0.0f && unseen(i) > 0) all.push_back({i, 0.0f});
+    refresh(all);
+  }
+
+ private:
+  static constexpr int64_t kBlock = 1 << 17;      // numbers of the rows of a block: they stay in the second-level cache
+  static constexpr int64_t kPassGrain = 1 << 17;  // numbers per chunk of a pass
+  static constexpr int64_t kSlab = 1 << 27;       // numbers read between two ticks, some tens of milliseconds
+  static constexpr int64_t kFew = 4;              // this many new centers are met one by one
+  static constexpr int64_t kStop = 48;            // centers between two looks at the floor; a multiple of every width
+  static constexpr int64_t kAhead = 4;            // rows that are fetched before they are needed
+
+  struct Scratch {
+    std::vector<Request> late, active;  // rows with many new centers; those of them that meet the panels now
+    std::vector<float> bounds;          // of the active rows
+    std::vector<uint64_t> hits;
+    typename Metric::Points points;
+  };
+
+  template <class Slab>
+  void for_slabs(int64_t n, int64_t size, const Slab& slab) {
+    size = std::max<int64_t>(size, 4096);
+    for (int64_t begin = 0; begin < n; begin += size) {
+      slab(begin, std::min(n, begin + size));
+      if (tick_) tick_(picked);
+    }
+  }
+
+  std::unique_ptr<Scratch> take_scratch() {
+    std::lock_guard<std::mutex> lock(scratch_mutex_);
+    if (scratch_.empty()) return std::make_unique<Scratch>();
+    std::unique_ptr<Scratch> scratch = std::move(scratch_.back());
+    scratch_.pop_back();
+    return scratch;
+  }
+
+  void give_back(std::unique_ptr<Scratch> scratch) {
+    std::lock_guard<std::mutex> lock(scratch_mutex_);
+    scratch_.push_back(std::move(scratch));
+  }
+
+  void refresh_block(const Request* requests, int64_t n, Scratch& scratch) {
+    auto& [late, active, bounds, hits, points] = scratch;
+    const int64_t count = metric_.count(), width = metric_.width();
+    late.clear();
+    points.reserve(metric_, n);
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t row = requests[i].row;
+      const float floor = std::max(requests[i].floor, 0.0f);  // nothing lowers 0
+      if (bound[row] <= floor) continue;
+      if (unseen(row) > kFew) {
+        late.push_back({row, floor});
+        continue;
+      }
+      while (seen_[row] < count && bound[row] > floor) metric_.cover(row, row + 1, seen_[row]++, bound.data(), points);
+    }
+    if (late.empty()) return;
+
+    const int64_t capacity = static_cast<int64_t>(late.size());
+    active.resize(capacity);
+    bounds.resize(capacity);
+    hits.resize(capacity);
+    int64_t n_active = 0, joined = 0;
+    for (int64_t panel = seen_[late[0].row] / width; panel * width < count; ++panel) {
+      const int64_t first = panel * width, last = std::min(count, first + width);
+      for (; joined < capacity && seen_[late[joined].row] < last; ++joined, ++n_active) {
+        if (joined + kAhead < capacity) metric_.prefetch(late[joined + kAhead].row);
+        active[n_active] = late[joined];
+        points.join(metric_, n_active, late[joined].row);
+      }
+      if (n_active == 0) continue;
+      for (int64_t slot = 0; slot < n_active; ++slot) bounds[slot] = bound[active[slot].row];
+      metric_.meet(points, n_active, panel, bounds.data(), hits.data());
+      for (int64_t slot = n_active - 1; slot >= 0; --slot) {
+        const auto [row, floor] = active[slot];
+        uint64_t left = hits[slot];
+        if (seen_[row] > first) left &= ~uint64_t{0} << (seen_[row] - first);
+        for (; left; left &= left - 1) {
+          const int64_t center = first + __builtin_ctzll(left);
+          if (!metric_.might_lower(points, slot, center, bound[row])) continue;
+          bound[row] = std::min(bound[row], metric_.distance(points, slot, center));
+        }
+        seen_[row] = static_cast<int32_t>(last);
+        if (bound[row] > floor || last % kStop != 0) continue;
+        if (slot != --n_active) {  // the last active row takes its place
+          points.move(n_active, slot);
+          active[slot] = active[n_active];
+        }
+      }
+    }
+  }
+
+  Metric& metric_;
+  const Tick& tick_;
+  std::vector<int32_t> seen_;  // [N] the row has met the first so many centers
+  std::mutex scratch_mutex_;
+  std::vector<std::unique_ptr<Scratch>> scratch_;  // those not in use
+};
+
+}  // namespace autoal::cpu

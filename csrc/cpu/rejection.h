@@ -1,0 +1,207 @@
+// D^2 sampling from stale weights: exact in law, at a small part of the evaluations.
+//
+// Rows are proposed with probability proportional to weights w that may be out of date, hence too large, never too
+// small; a proposal whose weight is v by now is accepted with probability v / w. Proposals of a batch are drawn from
+// weights that stand still, so they are independent of each other, and an accepted one has the law of a plain pass.
+// docs/kernels.md has the proof. Nothing here depends on the time or the number of threads.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "common/random.h"
+#include "cpu/lazy_bounds.h"
+#include "ops.h"
+
+namespace autoal::cpu {
+
+// Sums of the weights of 64 and of 4096 rows, taken anew wherever a weight changes: nothing drifts.
+class WeightTree {
+ public:
+  explicit WeightTree(const std::vector<float>& weight) : weight_(weight), leaves_(ceil64(weight.size())) {
+    nodes_.resize(ceil64(leaves_.size()));
+    before_.resize(nodes_.size());
+  }
+
+  void rebuild() {
+    parallel_for(static_cast<int64_t>(nodes_.size()), [&](int64_t node) {
+      for (int64_t leaf = 64 * node; leaf < end(node, leaves_.size()); ++leaf) sum_leaf(leaf);
+      sum_node(node);
+    });
+    sum_all();
+  }
+
+  void changed(const std::vector<Request>& rows) {
+    for (const Request& request : rows) sum_leaf(request.row / 64);
+    for (const Request& request : rows) sum_node(request.row / 4096);
+    sum_all();
+  }
+
+  double total() const { return total_; }
+
+  // The row at `share` in [0, 1) of the total, which must not be 0.
+  int64_t find(double share) const {
+    double rest = share * total_;
+    int64_t node = std::upper_bound(before_.begin(), before_.end(), rest) - before_.begin() - 1;
+    while (node > 0 && !(nodes_[node] > 0.0)) --node;  // where rounding lets `rest` outrun the sums
+    while (!(nodes_[node] > 0.0)) ++node;
+    rest -= before_[node];
+    const int64_t leaf = descend(leaves_, node, rest);
+    return descend(weight_, leaf, rest);
+  }
+
+ private:
+  static size_t ceil64(size_t n) { return (n + 63) / 64; }
+  static int64_t end(int64_t group, size_t n) { return std::min<int64_t>(64 * (group + 1), static_cast<int64_t>(n)); }
+
+  // The member of a group that holds `rest`, from which all before it is taken; the last with weight if rounding lets
+  // `rest` outrun the sum.
+  template <class Number>
+  static int64_t descend(const std::vector<Number>& values, int64_t group, double& rest) {
+    int64_t last = -1;
+    for (int64_t i = 64 * group; i < end(group, values.size()); ++i) {
+      if (!(values[i] > Number{0})) continue;
+      last = i;
+      if (rest < static_cast<double>(values[i])) break;
+      rest -= static_cast<double>(values[i]);
+    }
+    return last;
+  }
+
+  void sum_leaf(int64_t leaf) {
+    double s = 0.0;
+    for (int64_t i = 64 * leaf; i < end(leaf, weight_.size()); ++i) s += static_cast<double>(weight_[i]);
+    leaves_[leaf] = s;
+  }
+  void sum_node(int64_t node) {
+    double s = 0.0;
+    for (int64_t i = 64 * node; i < end(node, leaves_.size()); ++i) s += leaves_[i];
+    nodes_[node] = s;
+  }
+  void sum_all() {
+    total_ = 0.0;
+    for (size_t node = 0; node < nodes_.size(); ++node) {
+      before_[node] = total_;
+      total_ += nodes_[node];
+    }
+  }
+
+  const std::vector<float>& weight_;
+  std::vector<double> leaves_, nodes_, before_;  // before: the sum of all earlier nodes
+  double total_ = 0.0;
+};
+
+// Picks k rows, `first` the first. The metric has no center yet.
+template <class Metric>
+class RejectionSampler {
+ public:
+  RejectionSampler(Metric& metric, int64_t first, int64_t k, uint64_t seed, const Selection& out, const Tick& tick)
+      : metric_(metric), lazy_(metric, tick), tree_(lazy_.bound), k_(k), seed_(seed), out_(out), tick_(tick) {
+    *out_.filled = 0;
+    take(first);
+    lazy_.cover_all();
+    lazy_.set(first, 0.0f);
+    tree_.rebuild();
+  }
+
+  void run() {
+    while (lazy_.picked < k_ && tree_.total() > 0.0) {
+      if (wasted_ > metric_.rows() * (metric_.count() - known_to_all_)) {
+        lazy_.refresh_all();
+        tree_.rebuild();
+        known_to_all_ = metric_.count();
+        wasted_ = 0;
+      } else {
+        batch();
+      }
+    }
+    fill();
+  }
+
+ private:
+  static constexpr int64_t kSmallest = 64, kLargest = 1024;  // proposals of a batch
+  static constexpr int64_t kAtLeast = 32;                    // evaluations that a proposal costs at least
+
+  struct Proposal {
+    int64_t row, slot;    // slot: among the different rows of the batch
+    float weight, level;  // stale weight; the proposal is accepted if the weight is above the level by now
+  };
+
+  void batch() {
+    proposals_.clear();
+    requests_.clear();
+    slot_of_.clear();
+    for (int64_t q = 0; q < size_; ++q) {
+      const int64_t row = tree_.find(uniform(seed_, ++draws_));
+      const float weight = lazy_.bound[row];
+      const float level = static_cast<float>(uniform(seed_, ++draws_) * static_cast<double>(weight));
+      const auto [found, is_new] = slot_of_.try_emplace(row, static_cast<int64_t>(requests_.size()));
+      if (is_new)
+        requests_.push_back({row, level});
+      else
+        requests_[found->second].floor = std::min(requests_[found->second].floor, level);
+      proposals_.push_back({row, found->second, weight, level});
+    }
+    std::vector<int64_t> price(requests_.size());
+    for (size_t s = 0; s < requests_.size(); ++s) price[s] = std::max(kAtLeast, lazy_.unseen(requests_[s].row));
+    points_.assign(requests_.size(), {});
+    lazy_.refresh(requests_);  // in another order from here on
+
+    const int64_t known = metric_.count();
+    int64_t accepted = 0;
+    for (const Proposal& p : proposals_) {
+      float weight = lazy_.bound[p.row];
+      if (weight > p.level && known < metric_.count()) {  // picks of this batch are new to it
+        std::vector<float>& point = points_[p.slot];
+        if (point.empty()) metric_.load(p.row, point);
+        for (int64_t c = known; c < metric_.count() && weight > p.level; ++c)
+          weight = std::min(weight, metric_.between_loaded(p.row, point, c));
+      }
+      if (weight > p.level) {
+        take(p.row);
+        ++accepted;
+        if (tick_) tick_(lazy_.picked);
+        if (lazy_.picked == k_) return;
+      } else {
+        wasted_ += price[p.slot];
+      }
+    }
+    for (int64_t j = lazy_.picked - accepted; j < lazy_.picked; ++j) lazy_.bound[out_.picks[j]] = 0.0f;
+    tree_.changed(requests_);
+    if (4 * accepted < size_) size_ = std::min(kLargest, 2 * size_);
+    if (2 * accepted > size_) size_ = std::max(kSmallest, size_ / 2);
+  }
+
+  void take(int64_t row) {
+    out_.picks[lazy_.picked++] = row;
+    metric_.add(row);
+  }
+
+  // Every weight is 0: the rows that are free, in order.
+  void fill() {
+    if (lazy_.picked == k_) return;
+    std::vector<bool> taken(metric_.rows(), false);
+    for (int64_t j = 0; j < lazy_.picked; ++j) taken[out_.picks[j]] = true;
+    *out_.filled = k_ - lazy_.picked;
+    for (int64_t row = 0; lazy_.picked < k_; ++row)
+      if (!taken[row]) out_.picks[lazy_.picked++] = row;
+  }
+
+  Metric& metric_;
+  LazyBounds<Metric> lazy_;
+  WeightTree tree_;
+  int64_t k_;
+  uint64_t seed_, draws_ = 0;
+  const Selection& out_;
+  const Tick& tick_;
+  int64_t size_ = kSmallest;  // of a batch
+  int64_t wasted_ = 0;        // evaluations for rejected proposals since all rows were brought up to date
+  int64_t known_to_all_ = 1;  // the centers that there were then
+  std::vector<Proposal> proposals_;
+  std::vector<Request> requests_;
+  std::vector<std::vector<float>> points_;
+  std::unordered_map<int64_t, int64_t> slot_of_;
+};
+
+}  // namespace autoal::cpu
