@@ -2,59 +2,74 @@
 // formed. This file is compiled without contraction: a_ii * h_ii rounds once in the norm and once in the product of
 // copies, so that their distance is 0 exactly.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <vector>
 
 #include "cpu/draw.h"
+#include "cpu/gradient.h"
 #include "cpu/isa.h"
+#include "cpu/rejection.h"
 #include "ops.h"
 
 namespace autoal::cpu {
 
-void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
-                       uint64_t seed, Passes, const Selection& out, int64_t* bad_row, const Tick& tick) {
+namespace {
+
+// What is known of the pool before the first pick.
+struct Pool {
+  std::vector<float> a, norm, length;  // [N, C], [N] |g|^2 = |a|^2 |h|^2, [N] |h|
+  int64_t bad_row, first;              // N if there is none; the row with the longest gradient
+};
+
+Pool prepare(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings) {
   const Isa& hot = isa();
   const int64_t n = outputs.rows, c = outputs.cols, d = embeddings.cols;
   const int dtype = static_cast<int>(embeddings.dtype), f32 = static_cast<int>(DType::kFloat32);
-  std::vector<float> a(n * c + kLanes), norm(n), center(padded(d));
-  Weights weights(n);
-
+  Pool pool{std::vector<float>(n * c + kLanes), std::vector<float>(n), std::vector<float>(n), n, 0};
   const int64_t chunks = chunks_of(n, kDrawChunk);
   std::vector<int64_t> bad(chunks, -1);
-  parallel_for(chunks, [&](int64_t chunk) {  // the factors a_i, and |g_i|^2 = |a_i|^2 |h_i|^2
+  parallel_for(chunks, [&](int64_t chunk) {
     const int64_t begin = chunk * kDrawChunk, end = std::min(n, begin + kDrawChunk);
     std::vector<float> buffer(padded(std::max(c, d))), aa(end - begin), hh(end - begin);
     bad[chunk] = hot.residuals(outputs.data, static_cast<int>(outputs.dtype), kind == Kind::kProbs, tolerance, begin,
-                               end, c, buffer.data(), a.data());
-    hot.dots(a.data(), f32, begin, end, c, nullptr, buffer.data(), aa.data());
+                               end, c, buffer.data(), pool.a.data());
+    hot.dots(pool.a.data(), f32, begin, end, c, nullptr, buffer.data(), aa.data());
     hot.dots(embeddings.data, dtype, begin, end, d, nullptr, buffer.data(), hh.data());
-    for (int64_t i = begin; i < end; ++i) norm[i] = aa[i - begin] * hh[i - begin];
+    for (int64_t i = begin; i < end; ++i) {
+      pool.norm[i] = aa[i - begin] * hh[i - begin];
+      pool.length[i] = std::sqrt(hh[i - begin]);
+    }
   });
-  *bad_row = n;
   for (int64_t chunk = chunks; chunk-- > 0;)
-    if (bad[chunk] >= 0) *bad_row = bad[chunk];
-  if (*bad_row < n) {
-    *out.filled = 0;
-    return;
-  }
+    if (bad[chunk] >= 0) pool.bad_row = bad[chunk];
+  pool.first = std::max_element(pool.norm.begin(), pool.norm.end()) - pool.norm.begin();
+  return pool;
+}
 
+void plain_passes(const Pool& pool, int64_t c, const Matrix& embeddings, int64_t k, uint64_t seed, const Selection& out,
+                  const Tick& tick) {
+  const Isa& hot = isa();
+  const int64_t n = embeddings.rows, d = embeddings.cols;
+  const int dtype = static_cast<int>(embeddings.dtype), f32 = static_cast<int>(DType::kFloat32);
+  std::vector<float> center(padded(d));
+  Weights weights(n);
   std::fill(weights.value.begin(), weights.value.end(), std::numeric_limits<float>::infinity());
   const auto pick = [&](int64_t j) -> int64_t {
     if (j > 0) return weights.draw(seed, static_cast<uint64_t>(j));
-    const int64_t largest = std::max_element(norm.begin(), norm.end()) - norm.begin();
-    return norm[largest] > 0.0f ? largest : -1;
+    return pool.norm[pool.first] > 0.0f ? pool.first : -1;
   };
   const auto cover = [&](int64_t row) {
     hot.read_row(embeddings.data, dtype, row, d, nullptr, center.data());
-    const float* a_row = a.data() + row * c;
+    const float* a_row = pool.a.data() + row * c;
     weights.update([&](int64_t begin, int64_t end) {
       std::vector<float> buffer(padded(std::max(c, d))), aa(end - begin), hh(end - begin);
-      hot.dots(a.data(), f32, begin, end, c, a_row, buffer.data(), aa.data());
+      hot.dots(pool.a.data(), f32, begin, end, c, a_row, buffer.data(), aa.data());
       hot.dots(embeddings.data, dtype, begin, end, d, center.data(), buffer.data(), hh.data());
       double total = 0.0;
       for (int64_t i = begin; i < end; ++i) {
         const float product = aa[i - begin] * hh[i - begin];
-        const float distance = std::max(0.0f, (norm[i] + norm[row]) - 2.0f * product);
+        const float distance = std::max(0.0f, (pool.norm[i] + pool.norm[row]) - 2.0f * product);
         if (distance < weights.value[i]) weights.value[i] = distance;
         if (i == row) weights.value[i] = 0.0f;
         total += weights.value[i];
@@ -63,6 +78,20 @@ void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const 
     });
   };
   sample(weights, k, out, tick, pick, cover);
+}
+
+}  // namespace
+
+void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
+                       uint64_t seed, Passes passes, const Selection& out, int64_t* bad_row, const Tick& tick) {
+  const Pool pool = prepare(outputs, kind, tolerance, embeddings);
+  *bad_row = pool.bad_row;
+  *out.filled = 0;
+  if (pool.bad_row < outputs.rows) return;
+  if (k == 0 || plainly(passes, outputs.rows, k) || !(pool.norm[pool.first] > 0.0f))
+    return plain_passes(pool, outputs.cols, embeddings, k, seed, out, tick);
+  Gradients metric(pool.a.data(), outputs.cols, pool.norm.data(), pool.length.data(), embeddings, k);
+  RejectionSampler<Gradients>(metric, pool.first, k, seed, out, tick).run();
 }
 
 }  // namespace autoal::cpu

@@ -67,6 +67,9 @@ void AUTOAL_HOT(autoal_prefetch_row)(const void* x, int dtype, int64_t i, int64_
 // |a - b|^2 as autoal_cover takes it; a, b [padded(d)].
 float AUTOAL_HOT(autoal_distance)(const float* a, const float* b, int64_t d) { return squared_distance(a, b, d); }
 
+// <a, b> as autoal_dots takes it; a, b [padded(d)].
+float AUTOAL_HOT(autoal_product)(const float* a, const float* b, int64_t d) { return dot(a, b, d); }
+
 // weight[i] = min(weight[i], |x_i - center|^2) for rows [begin, end); center, buffer [padded(d)]. Gives the row of the
 // largest weight (the lowest on ties) and the sum of the weights.
 int64_t AUTOAL_HOT(autoal_cover)(const void* x, int dtype, int64_t begin, int64_t end, int64_t d, const float* scale,

@@ -65,6 +65,21 @@ void AUTOAL_HOT(autoal_panel_products)(const float* rows, int64_t n, int64_t str
   }
 }
 
+// out[r, l] = a[r, l] b[r, l]
+void AUTOAL_HOT(autoal_panel_multiply)(const float* a, const float* b, int64_t n, float* out) {
+  for (int64_t i = 0; i < n * kPanel; i += kLanes) store(out + i, load(a + i) * load(b + i));
+}
+
+// out[r, l] = |products[r, l]| lengths[l] length[r]
+void AUTOAL_HOT(autoal_panel_largest)(const float* products, int64_t n, const float* lengths, const float* length,
+                                      float* out) {
+  for (int64_t r = 0; r < n; ++r)
+    for (int v = 0; v < kVectors; ++v) {
+      const Floats p = load(products + r * kPanel + v * kLanes);
+      store(out + r * kPanel + v * kLanes, maximum(p, -p) * (load(lengths + v * kLanes) * length[r]));
+    }
+}
+
 // hits[r]: bit l is set where offset[l] - 2 product[r, l] < threshold[r].
 void AUTOAL_HOT(autoal_panel_below)(const float* products, int64_t n, const float* offset, const float* threshold,
                                     uint64_t* hits) {

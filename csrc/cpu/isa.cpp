@@ -11,10 +11,13 @@
   int64_t autoal_cover_##v(const void*, int, int64_t, int64_t, int64_t, const float*, const float*, float*, float*, \
                            double*);                                                                                \
   void autoal_dots_##v(const void*, int, int64_t, int64_t, int64_t, const float*, float*, float*);                  \
+  float autoal_product_##v(const float*, const float*, int64_t);                                                    \
   float autoal_distance_##v(const float*, const float*, int64_t);                                                   \
   int64_t autoal_panel_width_##v();                                                                                 \
   void autoal_panel_set_##v(float*, int64_t, const float*, int64_t);                                                \
   void autoal_panel_products_##v(const float*, int64_t, int64_t, const float*, int64_t, float*);                    \
+  void autoal_panel_multiply_##v(const float*, const float*, int64_t, float*);                                      \
+  void autoal_panel_largest_##v(const float*, int64_t, const float*, const float*, float*);                         \
   void autoal_panel_below_##v(const float*, int64_t, const float*, const float*, uint64_t*);                        \
   int64_t autoal_uncertainty_##v(const void*, int, int, float, int64_t, int64_t, int64_t, float*, float*, float*,   \
                                  float*);                                                                           \
@@ -27,10 +30,13 @@
                                         autoal_prefetch_row_##v,                                                    \
                                         autoal_cover_##v,                                                           \
                                         autoal_dots_##v,                                                            \
+                                        autoal_product_##v,                                                         \
                                         autoal_distance_##v,                                                        \
                                         autoal_panel_width_##v,                                                     \
                                         autoal_panel_set_##v,                                                       \
                                         autoal_panel_products_##v,                                                  \
+                                        autoal_panel_multiply_##v,                                                  \
+                                        autoal_panel_largest_##v,                                                   \
                                         autoal_panel_below_##v,                                                     \
                                         autoal_uncertainty_##v,                                                     \
                                         autoal_mc_uncertainty_##v,                                                  \

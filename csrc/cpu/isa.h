@@ -17,10 +17,13 @@ struct Isa {
                    const float* center, float* buffer, float* weight, double* total);
   void (*dots)(const void* x, int dtype, int64_t begin, int64_t end, int64_t d, const float* other, float* buffer,
                float* out);
+  float (*product)(const float* a, const float* b, int64_t d);
   float (*distance)(const float* a, const float* b, int64_t d);
   int64_t (*panel_width)();
   void (*panel_set)(float* panel, int64_t lane, const float* row, int64_t d);
   void (*panel_products)(const float* rows, int64_t n, int64_t stride, const float* panel, int64_t d, float* out);
+  void (*panel_multiply)(const float* a, const float* b, int64_t n, float* out);
+  void (*panel_largest)(const float* products, int64_t n, const float* lengths, const float* length, float* out);
   void (*panel_below)(const float* products, int64_t n, const float* offset, const float* threshold, uint64_t* hits);
   int64_t (*uncertainty)(const void* x, int dtype, int probs, float tolerance, int64_t begin, int64_t end, int64_t c,
                          float* buffer, float* entropy, float* margin, float* least_confidence);

@@ -29,6 +29,21 @@ def kmeanspp(x, k, seed, passes=LAZY, first=-1, dtype=0, tick=None):
     return picks.tolist(), int(filled[0])
 
 
+def badge(p, h, k, seed, passes=LAZY, kind=1):
+    picks, filled, bad = np.empty(k, np.int64), np.empty(1, np.int64), np.empty(1, np.int64)
+    outputs, embeddings = _core.Matrix(at(p), *p.shape, 0), _core.Matrix(at(h), *h.shape, 0)
+    cpu.gradient_kmeanspp(outputs, kind, 1e-3, embeddings, k, seed, passes, at(picks), at(filled), at(bad), None)
+    assert bad[0] == len(p)
+    return picks.tolist(), int(filled[0])
+
+
+def gradients(p, h):
+    """[N, C * D] float64."""
+    a = p.astype(np.float64)
+    a[np.arange(len(p)), p.argmax(1)] -= 1
+    return (a[:, :, None] * h[:, None, :].astype(np.float64)).reshape(len(p), -1)
+
+
 def normal(n, d, seed=0):
     return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
 
@@ -133,3 +148,70 @@ def test_progress_is_told_in_order():
     told = []
     kmeanspp(normal(200_000, 64), 4000, 0, tick=told.append)
     assert told == sorted(told) and all(0 <= number <= 4000 for number in told)
+
+
+DYADIC = np.array([[4, 2, 2], [2, 4, 2], [0, 0, 8], [3, 3, 2], [7, 1, 0], [4, 2, 2]], np.float32) / 8
+
+
+def test_the_enumerated_law_of_gradients():
+    h = np.array([[1, 0], [0, 2], [3, 3], [1, -1], [-2, 1], [1, 0]], np.float32)
+    g = gradients(DYADIC, h)
+    first = np.zeros(6)
+    first[np.square(g).sum(1).argmax()] = 1
+    picks = [badge(DYADIC, h, 3, seed)[0] for seed in range(20_000)]
+    check_law(picks, enumerate_law(squared_distances(g), first))
+
+
+@pytest.mark.parametrize("certainty", [1, 30])
+@pytest.mark.parametrize("c, k", [(2, 60), (12, 25), (12, 300)])
+def test_late_gradients_have_the_law_of_plain_passes(c, k, certainty):
+    """A certain model leaves most gradients near zero: proposals are mostly rejected."""
+    which, x = clusters()
+    logits = certainty * normal(1500, c, 3) + normal(40, c, 4)[which]
+    draws = 1000 if k < 300 else 300
+    counts, spread = np.zeros((2, 40)), np.zeros((2, 4))
+    sizes = np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+    level = np.searchsorted(np.quantile(sizes, [0.3, 0.6, 0.9]), sizes)
+    for way, passes in enumerate((PLAIN, LAZY)):
+        for seed in range(draws):
+            last = badge(logits, x, k, seed + 10_000 * way, passes, kind=0)[0][-1]
+            counts[way, which[last]] += 1
+            spread[way, level[last]] += 1
+    seen = counts.sum(0) >= 10
+    table = np.column_stack([counts[:, seen], counts[:, ~seen].sum(1)])
+    assert chi2_contingency(table[:, table.sum(0) > 0]).pvalue > 1e-4
+    assert chi2_contingency(spread[:, spread.sum(0) > 0]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("isa", cpu.isas())
+def test_threads_change_nothing_of_gradients(isa):
+    cpu.set_isa(isa)
+    logits, h = 3 * normal(3000, 20, 1), normal(3000, 41, 2)
+    results = []
+    for threads in (1, 2, 5):
+        cpu.set_num_threads(threads)
+        results.append(badge(logits, h, 400, 3, kind=0))
+    assert results[0] == results[1] == results[2] and len(set(results[0][0])) == 400
+
+
+def test_instruction_sets_change_no_gradients_on_a_lattice():
+    rng = np.random.default_rng(0)
+    p = rng.multinomial(8, [0.2] * 5, 3000).astype(np.float32) / 8
+    h = rng.integers(-4, 5, (3000, 21)).astype(np.float32)
+    results = []
+    for isa in cpu.isas():
+        cpu.set_isa(isa)
+        results.append(badge(p, h, 300, 1))
+    assert all(result == results[0] for result in results)
+
+
+def test_copies_of_gradients_fill_up_in_order():
+    rng = np.random.default_rng(1)
+    copies = rng.integers(0, 60, 2500)
+    logits, h = 2 * normal(60, 7, 1)[copies], normal(60, 9, 2)[copies]
+    picks, filled = badge(logits, h, 100, 5, kind=0)
+    assert filled == 40 and len(set(copies[picks[:60]])) == 60
+    assert picks[60:] == np.setdiff1d(np.arange(2500), picks[:60])[:40].tolist()
+    certain = np.zeros((2500, 3), np.float32)
+    certain[:, 0] = 1
+    assert badge(certain, h, 50, 0) == (list(range(50)), 50), "no gradient is left"
