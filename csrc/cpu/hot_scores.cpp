@@ -11,13 +11,21 @@ struct TopTwo {
   float first, second;
 };
 
-TopTwo top_two(const float* row, int64_t c) {
+// Calls f with the row by vectors; lanes beyond c hold `padding`. The row may be read up to padded(c).
+template <class F>
+inline __attribute__((always_inline)) void each(const float* row, int64_t begin, int64_t end, int64_t c, float padding,
+                                                F f) {
+  int64_t j = begin;
+  for (; j + kLanes <= c && j < end; j += kLanes) f(load(row + j));
+  if (j < end && j < c) f(first_lanes(load(row + j), c - j, padding));
+}
+
+TopTwo top_two(const float* row, int64_t c, float padding) {
   Floats first = splat(minus_infinity()), second = first;
-  for (int64_t j = 0; j < padded(c); j += kLanes) {
-    const Floats v = load(row + j);
+  each(row, 0, c, c, padding, [&](Floats v) {
     second = maximum(second, minimum(first, v));
     first = maximum(first, v);
-  }
+  });
   for (int distance = kLanes / 2; distance > 0; distance /= 2) {  // no branches: which lane wins is anyone's guess
     const Floats other = swapped(first, distance);
     second = maximum(maximum(second, swapped(second, distance)), minimum(first, other));
@@ -50,20 +58,26 @@ constexpr int64_t kBlock = 256;
 
 inline int64_t block_end(int64_t block, int64_t c) { return block + kBlock < padded(c) ? block + kBlock : padded(c); }
 
-// Leaves e^(x - max) in `row`.
-Partition partition(float* row, int64_t c, float max) {
+// `exponentials`: where e^(x - max) is left [padded(c)], if anywhere.
+Partition partition(const float* row, int64_t c, float max, float* exponentials = nullptr) {
   Floats z = {}, s = {};
-  const Floats shift = splat(max), lowest = splat(-104.0f);
+  const Floats shift = splat(max);
   for (int64_t block = 0; block < c; block += kBlock) {
     Floats block_z = {}, block_s = {};
-    for (int64_t j = block; j < block_end(block, c); j += kLanes) {
-      const Floats raw = load(row + j) - shift;
-      const Floats v = select(raw < lowest, lowest, raw);  // -inf adds 0, not 0 * inf
-      const Floats e = exponential(v);
-      store(row + j, e);
+    const auto add = [&](Floats x) {
+      const Floats v = maximum(splat(kLowest), x - shift);  // -inf adds 1e-38, not 0 * inf; NaN stays
+      const Floats e = normal_exponential(v);
       block_z += e;
       block_s += e * v;
-    }
+      return select(v > kLowest, e, Floats{});
+    };
+    if (exponentials)
+      each(row, block, block + kBlock, c, minus_infinity(), [&, out = exponentials + block](Floats x) mutable {
+        store(out, add(x));
+        out += kLanes;
+      });
+    else
+      each(row, block, block + kBlock, c, minus_infinity(), add);
     z += block_z;
     s += block_s;
   }
@@ -74,7 +88,7 @@ float negative_entropy(const float* p, int64_t c) {
   Floats s = {};
   for (int64_t block = 0; block < c; block += kBlock) {
     Floats block_s = {};
-    for (int64_t j = block; j < block_end(block, c); j += kLanes) block_s += p_log_p(load(p + j));
+    each(p, block, block + kBlock, c, 0.0f, [&](Floats v) { block_s += p_log_p(v); });
     s += block_s;
   }
   return sum(s);
@@ -84,39 +98,111 @@ float negative_entropy(const float* p, int64_t c) {
 bool is_distribution(const float* p, int64_t c, float tolerance) {
   Floats total = {};
   Ints negative = {};
-  for (int64_t j = 0; j < padded(c); j += kLanes) {
-    const Floats v = load(p + j);
+  each(p, 0, c, c, 0.0f, [&](Floats v) {
     negative |= v < Floats{};
     total += v;
-  }
-  int any = 0;
-  for (int l = 0; l < kLanes; ++l) any |= negative[l];
+  });
   const float t = sum(total);
-  return !any && t >= 1.0f - tolerance && t <= 1.0f + tolerance;
+  return !any_lane(negative) && t >= 1.0f - tolerance && t <= 1.0f + tolerance;
+}
+
+inline void prefetch(const void* x, int dtype, int64_t i, int64_t end, int64_t c) {
+  const int64_t size = c * (dtype == kFloat32 ? 4 : 2);
+  const char* row = static_cast<const char*>(x) + i * size;
+  if (i < end)
+    for (int64_t byte = 0; byte < size; byte += 64) __builtin_prefetch(row + byte, 0, 2);
 }
 
 inline bool is_partition(const Partition& p) { return p.z >= 0.5f && p.z < __builtin_inff(); }
+
+// For few classes a vector holds one class of kLanes rows.
+struct Scores {
+  Floats entropy, margin, least_confidence;
+  Ints good;  // whether the row is a distribution
+};
+
+inline Floats column(const float* rows, int64_t c, int64_t j) {
+  Floats v;
+  for (int l = 0; l < kLanes; ++l) v[l] = rows[l * c + j];
+  return v;
+}
+
+Scores scores_of_logits(const float* rows, float* columns, int64_t c) {
+  Floats first = splat(minus_infinity()), second = first, z = {}, s = {};
+  for (int64_t j = 0; j < c; ++j) {
+    const Floats v = column(rows, c, j);
+    store(columns + j * kLanes, v);
+    second = maximum(second, minimum(first, v));
+    first = maximum(first, v);
+  }
+  for (int64_t j = 0; j < c; ++j) {
+    const Floats v = maximum(splat(kLowest), load(columns + j * kLanes) - first);
+    const Floats e = normal_exponential(v);
+    z += e;
+    s += e * v;
+  }
+  const Floats best = 1.0f / z, h = logarithm(z) - s * best;
+  const Ints good = (z >= 0.5f) & (z < splat(__builtin_inff()));
+  return {maximum(h, Floats{}), 1.0f - (best - exponential(second - first) * best), 1.0f - best, good};
+}
+
+Scores scores_of_probs(const float* rows, float* columns, int64_t c, float tolerance) {
+  Floats first = {}, second = {}, total = {}, s = {};
+  Ints negative = {};
+  for (int64_t j = 0; j < c; ++j) {
+    const Floats v = column(rows, c, j);
+    store(columns + j * kLanes, v);
+    negative |= v < Floats{};
+    total += v;
+    second = maximum(second, minimum(first, v));
+    first = maximum(first, v);
+  }
+  for (int64_t j = 0; j < c; ++j) s += p_log_p(load(columns + j * kLanes));
+  const Ints good = ~negative & (total >= 1.0f - tolerance) & (total <= 1.0f + tolerance);
+  return {maximum(-s, Floats{}), 1.0f - (first - second), 1.0f - first, good};
+}
 
 }  // namespace
 
 extern "C" {
 
-// Rows [begin, end) of x [n, c]; buffer [padded(c)]. Gives the lowest bad row, or -1.
+// Rows [begin, end) of x [n, c]; buffer [score_buffer(c)]. Gives the lowest bad row, or -1.
 int64_t AUTOAL_HOT(autoal_uncertainty)(const void* x, int dtype, int probs, float tolerance, int64_t begin, int64_t end,
                                        int64_t c, float* buffer, float* entropy, float* margin,
                                        float* least_confidence) {
-  int64_t bad = -1;
-  for (int64_t i = begin; i < end; ++i) {
-    read(x, dtype, i * c, 1, c, (end - i) * c, probs ? 0.0f : minus_infinity(), buffer);
-    TopTwo top = top_two(buffer, c);
+  int64_t bad = -1, i = begin;
+  if (c <= kFewClasses)
+    for (; i + kLanes <= end; i += kLanes) {
+      float* columns = buffer + kLanes * c;
+      const float* rows = static_cast<const float*>(x) + i * c;
+      if (dtype != kFloat32) {
+        read(x, dtype, i * c, 1, kLanes * c, (end - i) * c, 0.0f, buffer);
+        rows = buffer;
+      }
+      const Scores s = probs ? scores_of_probs(rows, columns, c, tolerance) : scores_of_logits(rows, columns, c);
+      store(entropy + i, s.entropy);
+      store(margin + i, s.margin);
+      store(least_confidence + i, s.least_confidence);
+      if (bad < 0 && any_lane(~s.good))
+        for (int l = 0; l < kLanes && bad < 0; ++l)
+          if (!s.good[l]) bad = i + l;
+    }
+  for (; i < end; ++i) {
+    const float padding = probs ? 0.0f : minus_infinity(), *row = buffer;
+    if (dtype == kFloat32 && padded(c) <= (end - i) * c)
+      row = static_cast<const float*>(x) + i * c;
+    else
+      read(x, dtype, i * c, 1, c, (end - i) * c, padding, buffer);
+    TopTwo top = top_two(row, c, padding);
+    prefetch(x, dtype, i + 1, end, c);  // while this row is computed from the cache
     bool good;
     float h;
     if (probs) {
-      good = is_distribution(buffer, c, tolerance);
-      h = -negative_entropy(buffer, c);
+      good = is_distribution(row, c, tolerance);
+      h = -negative_entropy(row, c);
       if (c == 1) top.second = 0.0f;
     } else {
-      const Partition p = partition(buffer, c, top.first);
+      const Partition p = partition(row, c, top.first);
       good = is_partition(p);
       h = log_of(p.z) - p.s / p.z;
       top.second = exponential(splat(top.second - top.first))[0] / p.z;
@@ -146,13 +232,13 @@ int64_t AUTOAL_HOT(autoal_mc_uncertainty)(const void* x, int dtype, int probs, f
     for (int64_t k = 0; k < t; ++k) {
       const int64_t offset = k * stride_t + i * stride_n;
       read(x, dtype, offset, stride_c, c, size - offset, probs ? 0.0f : minus_infinity(), row);
-      const TopTwo top = top_two(row, c);
+      const TopTwo top = top_two(row, c, probs ? 0.0f : minus_infinity());
       votes[first_equal(row, c, top.first)] += 1.0f;
       if (probs) {
         good &= is_distribution(row, c, tolerance);
         expected -= negative_entropy(row, c);
       } else {
-        const Partition p = partition(row, c, top.first);
+        const Partition p = partition(row, c, top.first, row);
         good &= is_partition(p);
         expected += log_of(p.z) - p.s / p.z;
         const Floats inverse = splat(1.0f / p.z);
@@ -197,14 +283,14 @@ int64_t AUTOAL_HOT(autoal_residuals)(const void* x, int dtype, int probs, float 
   int64_t bad = -1;
   for (int64_t i = begin; i < end; ++i) {
     read(x, dtype, i * c, 1, c, (end - i) * c, probs ? 0.0f : minus_infinity(), buffer);
-    const TopTwo top = top_two(buffer, c);
+    const TopTwo top = top_two(buffer, c, probs ? 0.0f : minus_infinity());
     const int64_t mode = first_equal(buffer, c, top.first);
     float scale = 1.0f;
     bool good;
     if (probs) {
       good = is_distribution(buffer, c, tolerance);
     } else {
-      const Partition p = partition(buffer, c, top.first);
+      const Partition p = partition(buffer, c, top.first, buffer);
       good = is_partition(p);
       scale = 1.0f / p.z;
     }

@@ -42,6 +42,11 @@ void set_isa(const std::string& name);  // throws std::invalid_argument
 constexpr int64_t kLanes = 16;
 constexpr int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
+// Up to this many classes scores go by vectors of rows, beyond by vectors of classes; kernels that score need a buffer
+// of this many floats.
+constexpr int64_t kFewClasses = 32;
+constexpr int64_t score_buffer(int64_t c) { return c <= kFewClasses ? 2 * kLanes * c + kLanes : padded(c); }
+
 // Whether a selection goes by plain passes: few picks or rows are not worth more.
 inline bool plainly(Passes passes, int64_t rows, int64_t picks) {
   return passes == Passes::kPlain || (passes == Passes::kAuto && (picks <= 24 || rows <= 1024));

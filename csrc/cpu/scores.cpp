@@ -32,7 +32,7 @@ void score_rows(int64_t n, int64_t width, int64_t* bad_row, const Rows& rows) {
 void uncertainty_scores(const Matrix& x, Kind kind, float tolerance, const UncertaintyScores& out, int64_t* bad_row) {
   const Isa& hot = isa();
   score_rows(x.rows, x.cols, bad_row, [&](int64_t begin, int64_t end) {
-    std::vector<float> buffer(padded(x.cols));
+    std::vector<float> buffer(score_buffer(x.cols));
     return hot.uncertainty(x.data, static_cast<int>(x.dtype), kind == Kind::kProbs, tolerance, begin, end, x.cols,
                            buffer.data(), out.entropy, out.margin, out.least_confidence);
   });

@@ -24,6 +24,8 @@ typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
 typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
 typedef uint16_t Shorts __attribute__((vector_size(2 * kLanes)));
 
+constexpr int64_t kFewClasses = 32;  // as in isa.h
+
 // Callers give buffers whose length is a multiple of 16 (isa.h), which is one of every kLanes.
 inline int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
@@ -78,14 +80,14 @@ inline Floats bits_to_floats(Words w) {
   return v;
 }
 
-// e^x for x <= 88, to 2 ulp; 0 below -87.3; NaN stays NaN. Range reduction by ln 2, polynomial by Cephes' coefficients.
-inline Floats exponential(Floats x) {
-  const Ints tiny = x < splat(-87.33f);
-  const Floats clamped = select(tiny, splat(-87.33f), x);
+constexpr float kLowest = -87.33f;  // its exponential is about the smallest normal number
+
+// e^x for x in [kLowest, 88], to 2 ulp; NaN stays NaN. Range reduction by ln 2, polynomial by Cephes' coefficients.
+inline Floats normal_exponential(Floats x) {
   const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  const Floats shifted = clamped * 1.44269504088896341f + magic;
+  const Floats shifted = x * 1.44269504088896341f + magic;
   const Floats n = shifted - magic;
-  const Floats r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
+  const Floats r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
   Floats p = splat(1.9875691500e-4f);
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
@@ -96,7 +98,13 @@ inline Floats exponential(Floats x) {
   Words exponent;
   __builtin_memcpy(&exponent, &shifted, sizeof exponent);
   const Floats scale = bits_to_floats((exponent + 127u) << 23);  // the low bits of `shifted` hold n
-  return select(tiny, Floats{}, p * scale);
+  return p * scale;
+}
+
+// e^x for x <= 88; 0 below kLowest.
+inline Floats exponential(Floats x) {
+  const Ints tiny = x < splat(kLowest);
+  return select(tiny, Floats{}, normal_exponential(select(tiny, splat(kLowest), x)));
 }
 
 // ln x for normal x > 0, to 2 ulp (Cephes' logf).
