@@ -16,6 +16,7 @@ namespace autoal::cpu {
 namespace {
 
 constexpr int64_t kGrain = 1 << 17;  // elements per chunk of a pass
+constexpr int64_t kScan = 1 << 16;   // rows looked at by one thread at a time
 constexpr int64_t kInnermost = 256;  // rows whose distances are kept up to date pick by pick
 constexpr int64_t kNarrowing = 4;    // each set of candidates is this share of the one around it
 
@@ -159,35 +160,57 @@ class LazyTraversal {
     return finished_ = true;
   }
 
+  // Those of the rows that are above the cut, in their order.
   std::vector<int64_t> above(Key cut, const std::vector<int64_t>& rows) const {
-    std::vector<int64_t> found;
-    for (int64_t row : rows)
-      if (Key{lazy_.bound[row], row} > cut) found.push_back(row);
-    return found;
+    std::vector<std::vector<int64_t>> parts(chunks_of(static_cast<int64_t>(rows.size()), kScan));
+    scan(rows, [&](int64_t chunk, int64_t row) {
+      if (Key{lazy_.bound[row], row} > cut) parts[chunk].push_back(row);
+    });
+    for (size_t chunk = 1; chunk < parts.size(); ++chunk)
+      parts[0].insert(parts[0].end(), parts[chunk].begin(), parts[chunk].end());
+    return std::move(parts[0]);
   }
 
   // The key that `size` of the rows are above; kNothing if there are not more.
-  Key key_number(const std::vector<int64_t>& rows, int64_t size) {
+  Key key_number(const std::vector<int64_t>& rows, int64_t size) const {
     if (size >= static_cast<int64_t>(rows.size())) return kNothing;
     constexpr int kShift = 15;  // sign, exponent and eight bits of the mantissa: of positive floats the order is theirs
-    histogram_.assign((0x7f800000u >> kShift) + 2, 0);
-    const auto bin = [&](int64_t row) -> uint32_t {
+    constexpr size_t kBins = (0x7f800000u >> kShift) + 2;
+    const auto bin = [&](int64_t row) -> size_t {
       const float b = lazy_.bound[row];
       if (b < 0.0f) return 0;
       uint32_t bits;
       std::memcpy(&bits, &b, sizeof bits);
       return (bits >> kShift) + 1;
     };
-    for (int64_t row : rows) ++histogram_[bin(row)];
-    int64_t above = 0;
-    uint32_t b = static_cast<uint32_t>(histogram_.size());
-    while (above + histogram_[--b] <= size) above += histogram_[b];
+    std::vector<std::vector<int32_t>> counts(chunks_of(static_cast<int64_t>(rows.size()), kScan));
+    for (std::vector<int32_t>& part : counts) part.assign(kBins, 0);
+    scan(rows, [&](int64_t chunk, int64_t row) { ++counts[chunk][bin(row)]; });
+    const auto in_bin = [&](size_t b) {
+      int64_t n = 0;
+      for (const std::vector<int32_t>& part : counts) n += part[b];
+      return n;
+    };
+    int64_t above_bin = 0;
+    size_t b = kBins;
+    for (int64_t here; above_bin + (here = in_bin(--b)) <= size;) above_bin += here;
     if (b == 0) return kNothing;
-    keys_.clear();
+
+    std::vector<Key> keys;
+    keys.reserve(in_bin(b));
     for (int64_t row : rows)
-      if (bin(row) == b) keys_.push_back({lazy_.bound[row], row});
-    std::nth_element(keys_.begin(), keys_.begin() + (size - above), keys_.end(), std::greater<>());
-    return keys_[size - above];
+      if (bin(row) == b) keys.push_back({lazy_.bound[row], row});
+    std::nth_element(keys.begin(), keys.begin() + (size - above_bin), keys.end(), std::greater<>());
+    return keys[size - above_bin];
+  }
+
+  // Calls f(chunk, row) for the rows, chunks on all threads.
+  template <class F>
+  static void scan(const std::vector<int64_t>& rows, const F& f) {
+    const int64_t n = static_cast<int64_t>(rows.size());
+    parallel_for(chunks_of(n, kScan), [&](int64_t chunk) {
+      for (int64_t i = chunk * kScan; i < std::min(n, (chunk + 1) * kScan); ++i) f(chunk, rows[i]);
+    });
   }
 
   Euclidean metric_;
@@ -197,8 +220,6 @@ class LazyTraversal {
   const Tick& tick_;
   bool finished_ = false;
   std::vector<float> points_;
-  std::vector<int64_t> histogram_;
-  std::vector<Key> keys_;
 };
 
 }  // namespace

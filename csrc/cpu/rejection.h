@@ -107,7 +107,7 @@ class RejectionSampler {
 
   void run() {
     while (lazy_.picked < k_ && tree_.total() > 0.0) {
-      if (wasted_ > metric_.rows() * (metric_.count() - known_to_all_)) {
+      if (wasted_ > metric_.rows() * (kPerRow + price(metric_.count() - known_to_all_))) {
         lazy_.refresh_all();
         tree_.rebuild();
         known_to_all_ = metric_.count();
@@ -121,7 +121,11 @@ class RejectionSampler {
 
  private:
   static constexpr int64_t kSmallest = 64, kLargest = 1024;  // proposals of a batch
-  static constexpr int64_t kAtLeast = 32;                    // evaluations that a proposal costs at least
+  // Prices, in numbers multiplied: of a proposal (drawn and read at random), and of a row when all are brought up to
+  // date (in order), besides its evaluations.
+  static constexpr int64_t kPerProposal = 1 << 14, kPerRow = 1 << 9;
+
+  int64_t price(int64_t evaluations) const { return evaluations * (metric_.numbers_per_row() + 16); }
 
   struct Proposal {
     int64_t row, slot;    // slot: among the different rows of the batch
@@ -143,8 +147,8 @@ class RejectionSampler {
         requests_[found->second].floor = std::min(requests_[found->second].floor, level);
       proposals_.push_back({row, found->second, weight, level});
     }
-    std::vector<int64_t> price(requests_.size());
-    for (size_t s = 0; s < requests_.size(); ++s) price[s] = std::max(kAtLeast, lazy_.unseen(requests_[s].row));
+    price_of_.clear();
+    for (const Request& request : requests_) price_of_.push_back(kPerProposal + price(lazy_.unseen(request.row)));
     points_.assign(requests_.size(), {});
     lazy_.refresh(requests_);  // in another order from here on
 
@@ -164,7 +168,7 @@ class RejectionSampler {
         if (tick_) tick_(lazy_.picked);
         if (lazy_.picked == k_) return;
       } else {
-        wasted_ += price[p.slot];
+        wasted_ += price_of_[p.slot];
       }
     }
     for (int64_t j = lazy_.picked - accepted; j < lazy_.picked; ++j) lazy_.bound[out_.picks[j]] = 0.0f;
@@ -196,10 +200,11 @@ class RejectionSampler {
   const Selection& out_;
   const Tick& tick_;
   int64_t size_ = kSmallest;  // of a batch
-  int64_t wasted_ = 0;        // evaluations for rejected proposals since all rows were brought up to date
+  int64_t wasted_ = 0;        // the price of rejected proposals since all rows were brought up to date
   int64_t known_to_all_ = 1;  // the centers that there were then
   std::vector<Proposal> proposals_;
   std::vector<Request> requests_;
+  std::vector<int64_t> price_of_;
   std::vector<std::vector<float>> points_;
   std::unordered_map<int64_t, int64_t> slot_of_;
 };
