@@ -1,4 +1,4 @@
-"""gradient_kmeanspp (BADGE) beside the factored torch loop; the explicit form does not fit into memory."""
+"""gradient_kmeanspp (BADGE) beside our plain passes and the factored torch loop; g itself would be N C D numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from harness import Benchmark, pool
 from torch import Tensor
 
 from autoal import ops
-from autoal.ops import reference
+from autoal.ops import native, reference
 
 FEW = 10
 
@@ -30,6 +30,11 @@ def torch_loop(logits: Tensor, h: Tensor, k: int) -> Tensor:
     return torch.tensor(picks, device=h.device)
 
 
+def plain_passes(logits: Tensor, h: Tensor, k: int) -> Tensor:
+    """Our own kernel, made to read all rows for every pick."""
+    return native.gradient_kmeanspp(logits, False, 1e-3, h, k, 0, native.PLAIN)[0]
+
+
 def main() -> None:
     """10, 100 and 1,000 classes, from an unsure and from a sure model."""
     bench = Benchmark("gradient_kmeanspp")
@@ -44,10 +49,13 @@ def main() -> None:
             ours = ops.gradient_kmeanspp(small[0].to(bench.device), small[1].to(bench.device), 30, seed=3)
             assert ours.tolist() == reference.gradient_kmeanspp(small[0], False, 1e-3, small[1], 30, 3)[0].tolist()
 
+        peers = {"torch loop, factored": (lambda x=x, y=y: torch_loop(x, y, FEW), k / (FEW - 1))}
+        if not x.is_cuda:
+            peers["our plain passes"] = (lambda x=x, y=y: plain_passes(x, y, 3 * FEW), k / (3 * FEW))
         bench.case(
             f"{n:,} x (C={c} + D={d}), k={k}, logits x {scale:g}",
             lambda x=x, y=y: ops.gradient_kmeanspp(x, y, k),
-            {"torch loop, factored": (lambda x=x, y=y: torch_loop(x, y, FEW), k / (FEW - 1))},
+            peers,
             check=check,
             n_bytes=4.0 * (x.numel() + y.numel()) * k,
             repeats=0,

@@ -1,13 +1,17 @@
-"""kcenter_greedy beside the two torch loops that active-learning packages use, and numpy."""
+"""kcenter_greedy beside our own plain passes and the two torch loops that active-learning packages use."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
-from harness import POOLS, Benchmark, pool
+from harness import Benchmark, pools
 from torch import Tensor
 
 from autoal import ops
+from autoal.ops import native
 
 FEW = 10  # picks that a peer is timed for
 
@@ -31,6 +35,12 @@ def torch_products(x: Tensor, k: int) -> list[int]:
     return picks
 
 
+def plain_passes(x: Tensor, k: int) -> list[int]:
+    """Our own kernel, made to read all rows for every pick."""
+    none = torch.empty(0, dtype=torch.int64)
+    return native.kcenter_greedy(x, None, none, 0, k, native.PLAIN)[0].tolist()
+
+
 def numpy_differences(x: np.ndarray, k: int) -> list[int]:
     """The same in plain numpy; float64, so that it also checks the picks."""
     nearest, picks = np.full(len(x), np.inf), [0]
@@ -44,8 +54,7 @@ def main() -> None:
     """The data sets of the harness; ours makes all picks, the peers some."""
     bench = Benchmark("kcenter_greedy")
     n, d, k = (16_384, 128, 200) if bench.quick else (131_072, 512, 2000)
-    for name in POOLS:
-        x = pool(name, n, d)
+    for name, x in pools(n, d, quick=bench.quick):
         y = x.to(bench.device)
 
         def check(x: Tensor = x, y: Tensor = y) -> None:
@@ -53,13 +62,17 @@ def main() -> None:
             ours = ops.kcenter_greedy(small.to(bench.device), 100, first=0).tolist()
             assert ours == numpy_differences(small.double().numpy(), 100), "not farthest-first"
             assert ops.kcenter_greedy(y, FEW, first=0).tolist() == torch_differences(y, FEW)
+            if not y.is_cuda:
+                assert ops.kcenter_greedy(y, 100, first=0).tolist() == plain_passes(y, 100)
 
-        peers = {
+        peers: dict[str, tuple[Callable[[], Any], float]] = {
             "torch differences": (lambda y=y: torch_differences(y, FEW), k / (FEW - 1)),
             "torch products": (lambda y=y: torch_products(y, FEW), k / (FEW - 1)),
         }
+        if not y.is_cuda:
+            peers["our plain passes"] = (lambda y=y: plain_passes(y, 3 * FEW), k / (3 * FEW))
         bench.case(
-            f"{name} {n:,} x {d}, k={k}",
+            f"{name} {len(x):,} x {x.shape[1]}, k={k}",
             lambda y=y: ops.kcenter_greedy(y, k, first=0),
             peers,
             check=check,

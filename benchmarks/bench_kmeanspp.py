@@ -1,4 +1,4 @@
-"""kmeanspp beside FAISS's k-means++ initialisation, scikit-learn's without greedy trials, and a torch loop."""
+"""kmeanspp beside our plain passes, FAISS's k-means++ initialisation, scikit-learn's without greedy trials, torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import POOLS, Benchmark, faiss_or_none, pool, potential
+from harness import Benchmark, faiss_or_none, pools, potential
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
 from autoal import ops
+from autoal.ops import native
 
 FEW = 10
 
@@ -45,6 +46,7 @@ def peers_of(y: Tensor, k: int) -> dict[str, tuple[Callable[[], Any], float]]:
     if y.is_cuda:
         return peers
     x, factor = y.numpy(), k / (FEW - 1)
+    peers["our plain passes"] = (lambda: native.kmeanspp(y, 0, 3 * FEW, 0, native.PLAIN), k / (3 * FEW))
     peers["sklearn, 1 trial"] = (lambda: kmeans_plusplus(x, FEW, random_state=0, n_local_trials=1), factor)
     if (faiss := faiss_or_none()) is not None and hasattr(faiss, "ClusteringInitialization"):
         peers["faiss k-means++"] = (lambda: faiss_initialisation(faiss, x, FEW), factor)
@@ -55,8 +57,8 @@ def main() -> None:
     """The data sets of the harness; ours makes all picks, the peers some."""
     bench = Benchmark("kmeanspp")
     n, d, k = (16_384, 128, 200) if bench.quick else (131_072, 512, 2000)
-    for name in POOLS:
-        y = pool(name, n, d).to(bench.device)
+    for name, x in pools(n, d, quick=bench.quick):
+        y = x.to(bench.device)
 
         def check(y: Tensor = y) -> None:
             small = y[:4096]
@@ -65,7 +67,7 @@ def main() -> None:
             assert 0.9 < np.mean(ours) / np.mean(theirs) < 1.1, "not the potential of D^2 sampling"
 
         bench.case(
-            f"{name} {n:,} x {d}, k={k}",
+            f"{name} {len(x):,} x {x.shape[1]}, k={k}",
             lambda y=y: ops.kmeanspp(y, k),
             peers_of(y, k),
             check=check,

@@ -10,7 +10,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from autoal import ops
+from autoal.experiment import datasets
 
 POOLS = ("gaussian", "sphere", "mixture", "embedding", "heavy")
 
@@ -156,6 +157,19 @@ def pool(name: str, n: int, d: int, seed: int = 0) -> Tensor:
     if name == "heavy":
         return x * torch.rand(n, 1, generator=generator).clamp_min(1e-4).pow(-1.0)
     return x
+
+
+def pools(n: int, d: int, *, quick: bool) -> Iterator[tuple[str, Tensor]]:
+    """Every one of ``POOLS`` at this size, and where its files are at hand, a real one: the pixels of fashion-mnist."""
+    for name in POOLS:
+        yield name, pool(name, n, d)
+    try:
+        x = datasets.load("fashion-mnist", features="raw", download=False).x_train
+    except FileNotFoundError as error:
+        print(f"left out: fashion-mnist ({error})")
+        return
+    pixels = torch.tensor(x.reshape(len(x), -1), dtype=torch.float32)
+    yield "fashion-mnist", pixels[:n, :d].contiguous() if quick else pixels
 
 
 def potential(x: Tensor, picks: Tensor) -> float:

@@ -105,7 +105,7 @@ def squared_norms(x: Tensor) -> Tensor:
 
 
 def kcenter_greedy(
-    x: Tensor, scale: Tensor | None, centers: Tensor, first: int, k: int
+    x: Tensor, scale: Tensor | None, centers: Tensor, first: int, k: int, passes: int = AUTO
 ) -> tuple[Tensor, Tensor, Tensor]:
     """x [N, D], scale [N] or None, centers [L] int64 -> picks [k], radius [k], filled [1]."""
     x, centers = x.contiguous(), centers.contiguous()
@@ -118,11 +118,11 @@ def kcenter_greedy(
         workspace = _workspace(x, cuda().kcenter_greedy_workspace(*x.shape, k))
         cuda().kcenter_greedy(*arguments, *answers, workspace.data_ptr(), *_place(x))
     else:
-        cpu.kcenter_greedy(*arguments, AUTO, *answers, _tick.get())
+        cpu.kcenter_greedy(*arguments, passes, *answers, _tick.get())
     return picks, radius, filled
 
 
-def kmeanspp(x: Tensor, first: int, k: int, seed: int) -> tuple[Tensor, Tensor]:
+def kmeanspp(x: Tensor, first: int, k: int, seed: int, passes: int = AUTO) -> tuple[Tensor, Tensor]:
     """x [N, D] -> picks [k], filled [1]."""
     x = x.contiguous()
     picks, filled = _integers(x, k), _integers(x, 1)
@@ -131,12 +131,12 @@ def kmeanspp(x: Tensor, first: int, k: int, seed: int) -> tuple[Tensor, Tensor]:
         workspace = _workspace(x, cuda().kmeanspp_workspace(*x.shape, k))
         cuda().kmeanspp(*arguments, *answers, workspace.data_ptr(), *_place(x))
     else:
-        cpu.kmeanspp(*arguments, AUTO, *answers, _tick.get())
+        cpu.kmeanspp(*arguments, passes, *answers, _tick.get())
     return picks, filled
 
 
 def gradient_kmeanspp(
-    outputs: Tensor, probs: bool, tolerance: float, embeddings: Tensor, k: int, seed: int
+    outputs: Tensor, probs: bool, tolerance: float, embeddings: Tensor, k: int, seed: int, passes: int = AUTO
 ) -> tuple[Tensor, Tensor, Tensor]:
     """outputs [N, C], embeddings [N, D] -> picks [k], filled [1], bad_row [1]."""
     outputs, embeddings = outputs.contiguous(), embeddings.contiguous()
@@ -147,7 +147,7 @@ def gradient_kmeanspp(
         workspace = _workspace(outputs, cuda().gradient_kmeanspp_workspace(*outputs.shape, embeddings.shape[1], k))
         cuda().gradient_kmeanspp(*arguments, *answers, workspace.data_ptr(), *_place(outputs))
     else:
-        cpu.gradient_kmeanspp(*arguments, AUTO, *answers, _tick.get())
+        cpu.gradient_kmeanspp(*arguments, passes, *answers, _tick.get())
     return picks, filled, bad_row
 
 
