@@ -76,7 +76,7 @@ class LazyBounds {
     const int64_t most = std::max<int64_t>(16, kBlock / metric_.numbers_per_row());
     const int64_t fair = (n + 4 * num_threads() - 1) / (4 * num_threads());
     const int64_t step = std::clamp<int64_t>(fair, std::min<int64_t>(16, most), most);
-    const int64_t slab = kSlab * 64 / (metric_.numbers_per_row() * std::max<int64_t>(1, metric_.count()));
+    const int64_t slab = kSlab * 16 / ((metric_.numbers_per_row() + 48) * std::max<int64_t>(1, metric_.count()));
     for_slabs(n, slab, [&](int64_t begin, int64_t end) {
       parallel_for(chunks_of(end - begin, step), [&](int64_t chunk) {
         const int64_t from = begin + chunk * step;
