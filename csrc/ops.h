@@ -9,7 +9,9 @@
 //            such as small integers) on the backend.
 //   Memory   outputs and CUDA workspace belong to the caller. CUDA ops allocate nothing and never
 //            synchronise the host; they run on the given device and stream.
-//   Errors   arguments are checked by the caller (autoal/ops); ops throw only for faults of the machine.
+//   Errors   arguments are checked by the caller (autoal/ops); ops throw only for faults of the machine. Selections
+//   take
+//            finite rows whose squared norms are at most an eighth of the largest float: distances must not overflow.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -81,7 +83,8 @@ struct Stream {
 //   centers [n_centers]: rows that are centers already and never returned; first: the first pick, or -1 = the farthest
 //   from centers (n_centers or first must be given). Distances are direct differences (no cancellation): copies have
 //   distance 0 exactly.
-// kmeanspp: D^2 sampling: first pick `first`, or uniform if -1; then row i with probability d2(i, picks) / sum. In plain
+// kmeanspp: D^2 sampling: first pick `first`, or uniform if -1; then row i with probability d2(i, picks) / sum. In
+// plain
 //   passes draw number j (j = 0 is the first pick's) is uniform(seed, j) of common/random.h, looked up in the running
 //   sum of the weights: chunks of kDrawChunk rows, a chunk's sum in double, rows in order. The draws of Passes::kLazy
 //   are others with the same law.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cfenv>
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
@@ -55,6 +56,7 @@ class Pool {
       left_ = chunks;
       extra_ = threads - 1;
       error_ = nullptr;
+      std::fegetenv(&environment_);
       ++generation_;
     }
     start_.notify_all();
@@ -92,6 +94,7 @@ class Pool {
         seen = generation_;
         if (extra_ == 0) continue;
         --extra_;
+        std::fesetenv(&environment_);  // a caller that flushes subnormal numbers gets one answer, not two
       }
       take();
     }
@@ -126,6 +129,7 @@ class Pool {
   int64_t chunks_ = 0, next_ = 0, left_ = 0;
   int extra_ = 0;  // workers that may still join this job
   uint64_t generation_ = 0;
+  std::fenv_t environment_;
   std::exception_ptr error_;
   bool stop_ = false;
 };

@@ -10,7 +10,7 @@ constexpr int kFloat32 = static_cast<int>(DType::kFloat32);
 
 }  // namespace
 
-// Products and norms are fused sums of D terms, as is the direct difference: each is off by a relative D 2^-24.
+// Products and norms are sums of D terms, as is the direct difference: each is off by at most a relative (D + 1) 2^-24.
 Euclidean::Euclidean(const Matrix& x, const float* scale, int64_t most_centers)
     : hot_(isa()),
       x_(x),
@@ -18,7 +18,8 @@ Euclidean::Euclidean(const Matrix& x, const float* scale, int64_t most_centers)
       dtype_(static_cast<int>(x.dtype)),
       stride_(padded(x.cols)),
       width_(hot_.panel_width()),
-      slack_(4.0f * static_cast<float>(x.cols + 16) * 0x1p-24f) {
+      slack_(4.0f * static_cast<float>(x.cols + 16) * 0x1p-24f),
+      tiny_(4.0f * static_cast<float>(x.cols + 16) * 0x1p-126f) {
   const int64_t panels = (most_centers + width_ - 1) / width_;
   centers_.reserve(most_centers * stride_);
   panels_.reserve(panels * x.cols * width_);
@@ -48,7 +49,7 @@ void Euclidean::cover(int64_t begin, int64_t end, int64_t number, float* bound, 
 
 void Euclidean::meet(Points& points, int64_t slots, int64_t panel, const float* bounds, uint64_t* hits) const {
   points.buffer.resize(slots);
-  for (int64_t slot = 0; slot < slots; ++slot) points.buffer[slot] = bounds[slot] - points.norms[slot] + kTiny;
+  for (int64_t slot = 0; slot < slots; ++slot) points.buffer[slot] = bounds[slot] - points.norms[slot] + tiny_;
   const float* centers = panels_.data() + panel * x_.cols * width_;
   hot_.panel_products(points.rows.data(), slots, stride_, centers, x_.cols, points.products.data());
   hot_.panel_below(points.products.data(), slots, offsets_.data() + panel * width_, points.buffer.data(), hits);

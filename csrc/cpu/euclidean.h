@@ -45,21 +45,20 @@ class Euclidean {
   void meet(Points& points, int64_t slots, int64_t panel, const float* bounds, uint64_t* hits) const;
   bool might_lower(const Points& points, int64_t slot, int64_t number, float bound) const {
     return offsets_[number] - 2.0f * points.products[slot * width_ + number % width_] <
-           bound - points.norms[slot] + kTiny;
+           bound - points.norms[slot] + tiny_;
   }
   float distance(const Points& points, int64_t slot, int64_t number) const {
     return between(points.rows.data() + slot * stride_, number);
   }
 
  private:
-  static constexpr float kTiny = 1e-35f;  // covers what is lost where squares are subnormal
-
   const Isa& hot_;
   Matrix x_;
   const float* scale_;
   int dtype_;
   int64_t stride_, width_, count_ = 0;
   float slack_;                 // relative error of a squared distance that is taken from products
+  float tiny_;                  // what sums may lose where squares are subnormal
   std::vector<float> centers_;  // [centers, stride]
   std::vector<float> panels_;   // [centers / width, D, width]
   std::vector<float> offsets_;  // [centers / width * width] |c|^2 less the slack; infinity where there is no center

@@ -10,8 +10,6 @@ namespace autoal::cpu {
 namespace {
 
 constexpr int kFloat32 = static_cast<int>(DType::kFloat32);
-constexpr float kTiny = 1e-35f;  // covers what is lost where squares are subnormal
-constexpr int64_t kMany = 8;     // wide products are taken by panel where one pair in so many needs them
 
 }  // namespace
 
@@ -28,7 +26,8 @@ Gradients::Gradients(const float* a, int64_t c, const float* norms, const float*
       stride_(padded(c)),
       wide_stride_(padded(embeddings.cols)),
       width_(hot_.panel_width()),
-      slack_(4.0f * static_cast<float>(c + embeddings.cols + 32) * 0x1p-24f) {
+      slack_(4.0f * static_cast<float>(c + embeddings.cols + 32) * 0x1p-24f),
+      tiny_(4.0f * static_cast<float>(c + embeddings.cols + 32) * 0x1p-100f) {
   const int64_t panels = (most_centers + width_ - 1) / width_;
   centers_.reserve(most_centers * stride_);
   wide_centers_.reserve(most_centers * wide_stride_);
@@ -75,7 +74,7 @@ void Gradients::cover(int64_t begin, int64_t end, int64_t number, float* bound, 
 void Gradients::meet(Points& points, int64_t slots, int64_t panel, const float* bounds, uint64_t* hits) const {
   const float *offsets = offsets_.data() + panel * width_, *lengths = lengths_.data() + panel * width_;
   float *narrow = points.narrow.data(), *products = points.products.data();
-  for (int64_t slot = 0; slot < slots; ++slot) points.limits[slot] = bounds[slot] - points.norms[slot] + kTiny;
+  for (int64_t slot = 0; slot < slots; ++slot) points.limits[slot] = bounds[slot] - points.norms[slot] + tiny_;
   const float* centers = panels_.data() + panel * c_ * width_;
   hot_.panel_products(points.rows.data(), slots, stride_, centers, c_, narrow);
   hot_.panel_largest(narrow, slots, lengths, points.lengths.data(), products);

@@ -44,15 +44,14 @@ class Gradients {
   void meet(Points& points, int64_t slots, int64_t panel, const float* bounds, uint64_t* hits) const;
   bool might_lower(const Points& points, int64_t slot, int64_t number, float bound) const {
     return offsets_[number] - 2.0f * points.products[slot * width_ + number % width_] <
-           bound - points.norms[slot] + kTiny;
+           bound - points.norms[slot] + tiny_;
   }
   float distance(Points& points, int64_t slot, int64_t number) const;
   void load(int64_t row, std::vector<float>& point) const;
   float between_loaded(int64_t row, const std::vector<float>& point, int64_t number) const;
 
  private:
-  static constexpr float kTiny = 1e-35f;  // covers what is lost where squares are subnormal
-  static constexpr int64_t kMany = 8;     // wide products are taken by panel where one pair in so many needs them
+  static constexpr int64_t kMany = 8;  // wide products are taken by panel where one pair in so many needs them
 
   float exact(float aa, float hh, int64_t row, int64_t number) const;
 
@@ -63,6 +62,7 @@ class Gradients {
   int dtype_;
   int64_t stride_, wide_stride_, width_, count_ = 0;
   float slack_;                                // relative error of a squared distance that is taken from products
+  float tiny_;                                 // what sums may lose where squares are subnormal
   std::vector<int64_t> rows_;                  // [centers]
   std::vector<float> centers_, wide_centers_;  // [centers, stride], [centers, wide stride]
   std::vector<float> panels_, wide_panels_;    // [centers / width, C or D, width]

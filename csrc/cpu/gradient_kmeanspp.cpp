@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "cpu/draw.h"
@@ -18,29 +19,36 @@ namespace {
 
 // What is known of the pool before the first pick.
 struct Pool {
-  std::vector<float> a, norm, length;  // [N, C], [N] |g|^2 = |a|^2 |h|^2, [N] |h|
-  int64_t bad_row, first;              // N if there is none; the row with the longest gradient
+  std::unique_ptr<float[]> a;       // [N, C]; a vector would fill it with zeros first, at length and on one thread
+  std::vector<float> norm, length;  // [N] |g|^2 = |a|^2 |h|^2, [N] |h|
+  int64_t bad_row, first;           // N if there is none; the row with the longest gradient
 };
 
-Pool prepare(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings) {
+Pool prepare(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, const Tick& tick) {
   const Isa& hot = isa();
   const int64_t n = outputs.rows, c = outputs.cols, d = embeddings.cols;
   const int dtype = static_cast<int>(embeddings.dtype), f32 = static_cast<int>(DType::kFloat32);
-  Pool pool{std::vector<float>(n * c + kLanes), std::vector<float>(n), std::vector<float>(n), n, 0};
+  Pool pool{std::unique_ptr<float[]>(new float[n * c + kLanes]), std::vector<float>(n), std::vector<float>(n), n, 0};
+  std::fill_n(pool.a.get() + n * c, kLanes, 0.0f);
   const int64_t chunks = chunks_of(n, kDrawChunk);
+  const int64_t slab = std::max<int64_t>(num_threads(), (int64_t{1} << 25) / (kDrawChunk * (c + d)));  // between ticks
   std::vector<int64_t> bad(chunks, -1);
-  parallel_for(chunks, [&](int64_t chunk) {
+  const auto prepare_chunk = [&](int64_t chunk) {
     const int64_t begin = chunk * kDrawChunk, end = std::min(n, begin + kDrawChunk);
     std::vector<float> buffer(padded(std::max(c, d))), aa(end - begin), hh(end - begin);
     bad[chunk] = hot.residuals(outputs.data, static_cast<int>(outputs.dtype), kind == Kind::kProbs, tolerance, begin,
-                               end, c, buffer.data(), pool.a.data());
-    hot.dots(pool.a.data(), f32, begin, end, c, nullptr, buffer.data(), aa.data());
+                               end, c, buffer.data(), pool.a.get());
+    hot.dots(pool.a.get(), f32, begin, end, c, nullptr, buffer.data(), aa.data());
     hot.dots(embeddings.data, dtype, begin, end, d, nullptr, buffer.data(), hh.data());
     for (int64_t i = begin; i < end; ++i) {
       pool.norm[i] = aa[i - begin] * hh[i - begin];
       pool.length[i] = std::sqrt(hh[i - begin]);
     }
-  });
+  };
+  for (int64_t first = 0; first < chunks; first += slab) {
+    parallel_for(std::min(slab, chunks - first), [&](int64_t chunk) { prepare_chunk(first + chunk); });
+    if (tick) tick(0);
+  }
   for (int64_t chunk = chunks; chunk-- > 0;)
     if (bad[chunk] >= 0) pool.bad_row = bad[chunk];
   pool.first = std::max_element(pool.norm.begin(), pool.norm.end()) - pool.norm.begin();
@@ -61,10 +69,10 @@ void plain_passes(const Pool& pool, int64_t c, const Matrix& embeddings, int64_t
   };
   const auto cover = [&](int64_t row) {
     hot.read_row(embeddings.data, dtype, row, d, nullptr, center.data());
-    const float* a_row = pool.a.data() + row * c;
+    const float* a_row = pool.a.get() + row * c;
     weights.update([&](int64_t begin, int64_t end) {
       std::vector<float> buffer(padded(std::max(c, d))), aa(end - begin), hh(end - begin);
-      hot.dots(pool.a.data(), f32, begin, end, c, a_row, buffer.data(), aa.data());
+      hot.dots(pool.a.get(), f32, begin, end, c, a_row, buffer.data(), aa.data());
       hot.dots(embeddings.data, dtype, begin, end, d, center.data(), buffer.data(), hh.data());
       double total = 0.0;
       for (int64_t i = begin; i < end; ++i) {
@@ -84,13 +92,13 @@ void plain_passes(const Pool& pool, int64_t c, const Matrix& embeddings, int64_t
 
 void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
                        uint64_t seed, Passes passes, const Selection& out, int64_t* bad_row, const Tick& tick) {
-  const Pool pool = prepare(outputs, kind, tolerance, embeddings);
+  const Pool pool = prepare(outputs, kind, tolerance, embeddings, tick);
   *bad_row = pool.bad_row;
   *out.filled = 0;
   if (pool.bad_row < outputs.rows) return;
   if (k == 0 || plainly(passes, outputs.rows, k) || !(pool.norm[pool.first] > 0.0f))
     return plain_passes(pool, outputs.cols, embeddings, k, seed, out, tick);
-  Gradients metric(pool.a.data(), outputs.cols, pool.norm.data(), pool.length.data(), embeddings, k);
+  Gradients metric(pool.a.get(), outputs.cols, pool.norm.data(), pool.length.data(), embeddings, k);
   RejectionSampler<Gradients>(metric, pool.first, k, seed, out, tick).run();
 }
 

@@ -63,8 +63,6 @@ struct Partition {
 // Sums are taken by blocks of this many numbers first, so that rounding does not grow with 10,000 classes.
 constexpr int64_t kBlock = 256;
 
-inline int64_t block_end(int64_t block, int64_t c) { return block + kBlock < padded(c) ? block + kBlock : padded(c); }
-
 // `exponentials`: where e^(x - max) is left [padded(c)], if anywhere.
 Partition partition(const float* row, int64_t c, float max, float* exponentials = nullptr) {
   Floats z = {}, s = {};

@@ -16,7 +16,7 @@ namespace autoal::cpu {
 namespace {
 
 constexpr int64_t kGrain = 1 << 17;  // elements per chunk of a pass
-constexpr int64_t kScan = 1 << 16;   // rows looked at by one thread at a time
+constexpr int64_t kScan = 1 << 17;   // rows looked at by one thread at a time
 constexpr int64_t kInnermost = 256;  // rows whose distances are kept up to date pick by pick
 constexpr int64_t kNarrowing = 4;    // each set of candidates is this share of the one around it
 
@@ -96,7 +96,7 @@ class LazyTraversal {
   // Picks from `rows` (ascending) while the best of them is above `floor`, which no other row is above.
   void pick_among(const std::vector<int64_t>& rows, Key floor) {
     const int64_t n = static_cast<int64_t>(rows.size());
-    const int64_t size = std::clamp<int64_t>(n / kNarrowing, kInnermost, n);
+    const int64_t size = std::min(n, std::max(n / kNarrowing, kInnermost));
     while (!finished_) {
       const Key number = key_number(rows, size), cut = number > floor ? number : floor;
       const std::vector<int64_t> candidates = above(cut, rows);

@@ -55,15 +55,16 @@ class LazyBounds {
   // Lowers all bounds by the newest center, the only one that they have not met.
   void cover_all() {
     const int64_t grain = std::max<int64_t>(1, kPassGrain / metric_.numbers_per_row());
-    for_slabs(metric_.rows(), kSlab / metric_.numbers_per_row(), [&](int64_t begin, int64_t end) {
-      parallel_for(chunks_of(end - begin, grain), [&](int64_t chunk) {
-        const int64_t from = begin + chunk * grain, to = std::min(end, from + grain);
-        std::unique_ptr<Scratch> scratch = take_scratch();
-        metric_.cover(from, to, metric_.count() - 1, bound.data(), scratch->points);
-        give_back(std::move(scratch));
-        std::fill(seen_.begin() + from, seen_.begin() + to, static_cast<int32_t>(metric_.count()));
-      });
-    });
+    for_slabs(metric_.rows(), std::max<int64_t>(kSlab / metric_.numbers_per_row(), 4096),
+              [&](int64_t begin, int64_t end) {
+                parallel_for(chunks_of(end - begin, grain), [&](int64_t chunk) {
+                  const int64_t from = begin + chunk * grain, to = std::min(end, from + grain);
+                  std::unique_ptr<Scratch> scratch = take_scratch();
+                  metric_.cover(from, to, metric_.count() - 1, bound.data(), scratch->points);
+                  give_back(std::move(scratch));
+                  std::fill(seen_.begin() + from, seen_.begin() + to, static_cast<int32_t>(metric_.count()));
+                });
+              });
   }
 
   // Brings rows, all different, up to date on all threads. Reorders the requests: rows that have met equally many
@@ -77,7 +78,7 @@ class LazyBounds {
     const int64_t fair = (n + 4 * num_threads() - 1) / (4 * num_threads());
     const int64_t step = std::clamp<int64_t>(fair, std::min<int64_t>(16, most), most);
     const int64_t slab = kSlab * 16 / ((metric_.numbers_per_row() + 48) * std::max<int64_t>(1, metric_.count()));
-    for_slabs(n, slab, [&](int64_t begin, int64_t end) {
+    for_slabs(n, std::max(slab, step * num_threads()), [&](int64_t begin, int64_t end) {
       parallel_for(chunks_of(end - begin, step), [&](int64_t chunk) {
         const int64_t from = begin + chunk * step;
         std::unique_ptr<Scratch> scratch = take_scratch();
@@ -89,10 +90,14 @@ class LazyBounds {
 
   // All rows, up to date.
   void refresh_all() {
-    std::vector<Request> all;
-    for (int64_t i = 0; i < metric_.rows(); ++i)
-      if (bound[i] > 0.0f && unseen(i) > 0) all.push_back({i, 0.0f});
-    refresh(all);
+    constexpr int64_t kRows = 1 << 16;  // at a time
+    std::vector<Request> some;
+    for (int64_t begin = 0; begin < metric_.rows(); begin += kRows) {
+      some.clear();
+      for (int64_t i = begin; i < std::min(metric_.rows(), begin + kRows); ++i)
+        if (bound[i] > 0.0f && unseen(i) > 0) some.push_back({i, 0.0f});
+      refresh(some);
+    }
   }
 
  private:
@@ -112,7 +117,6 @@ class LazyBounds {
 
   template <class Slab>
   void for_slabs(int64_t n, int64_t size, const Slab& slab) {
-    size = std::max<int64_t>(size, 4096);
     for (int64_t begin = 0; begin < n; begin += size) {
       slab(begin, std::min(n, begin + size));
       if (tick_) tick_(picked);

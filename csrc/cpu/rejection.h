@@ -7,6 +7,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <stdexcept>
 #include <unordered_map>
 #include <vector>
 
@@ -47,8 +48,9 @@ class WeightTree {
     while (node > 0 && !(nodes_[node] > 0.0)) --node;  // where rounding lets `rest` outrun the sums
     while (!(nodes_[node] > 0.0)) ++node;
     rest -= before_[node];
-    const int64_t leaf = descend(leaves_, node, rest);
-    return descend(weight_, leaf, rest);
+    const int64_t leaf = descend(leaves_, node, rest), row = leaf < 0 ? -1 : descend(weight_, leaf, rest);
+    if (row < 0) throw std::logic_error("weights changed while they were drawn from");
+    return row;
   }
 
  private:

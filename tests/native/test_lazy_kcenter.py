@@ -131,9 +131,9 @@ def test_small_lattices_full_of_ties(n, d, spread, seed, data):
 
 def test_progress_is_told_in_order():
     told = []
-    picks, radius, filled = np.empty(3000, np.int64), np.empty(3000, np.float32), np.empty(1, np.int64)
-    x = normal(60_000, 64)
+    picks, radius, filled = np.empty(6000, np.int64), np.empty(6000, np.float32), np.empty(1, np.int64)
+    x = normal(300_000, 32)
     cpu.kcenter_greedy(
-        _core.Matrix(at(x), *x.shape, 0), 0, 0, 0, 0, 3000, LAZY, at(picks), at(radius), at(filled), told.append
+        _core.Matrix(at(x), *x.shape, 0), 0, 0, 0, 0, 6000, LAZY, at(picks), at(radius), at(filled), told.append
     )
-    assert told == sorted(told) and all(0 <= number <= 3000 for number in told)
+    assert told and told == sorted(told) and all(0 <= number <= 6000 for number in told)
