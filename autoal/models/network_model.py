@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
@@ -40,9 +41,9 @@ class NetworkModel(TaskModel):
         self._center: Tensor | float = 0.0
         self._scale: Tensor | float = 1.0
 
+    @abstractmethod
     def build(self, x: Tensor, n_classes: int) -> Callable[[], Network]:
         """A constructor of the net for samples like x (as ``prepared`` gives them)."""
-        raise NotImplementedError
 
     def arrange(self, x: Tensor) -> Tensor:
         """Samples in the layout that the net takes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -27,7 +28,7 @@ class SeededDropout(nn.Module):
         return x * mask / (1 - self.rate)
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """Features, dropout, linear head. Dropout stands before the head only, so MC samples need the head alone."""
 
     head: nn.Linear
@@ -36,9 +37,9 @@ class Network(nn.Module):
         super().__init__()
         self.dropout = SeededDropout()
 
+    @abstractmethod
     def features(self, x: Tensor) -> tuple[Tensor, ...]:
         """Pooled activations [N, c_i] of the stages; the last is the embedding [N, D]."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, C]."""

@@ -3,7 +3,7 @@
 // Rows are proposed with probability proportional to weights w that may be out of date, hence too large, never too
 // small; a proposal whose weight is v by now is accepted with probability v / w. Proposals of a batch are drawn from
 // weights that stand still, so they are independent of each other, and an accepted one has the law of a plain pass.
-// docs/kernels.md has the proof. Nothing here depends on the time or the number of threads.
+// docs/d2_sampling.md has the proof. Nothing here depends on the time or the number of threads.
 #pragma once
 #include <algorithm>
 #include <cstdint>

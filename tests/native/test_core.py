@@ -16,14 +16,6 @@ from autoal import _core
 cpu = _core.cpu
 
 
-@pytest.fixture(autouse=True)
-def settings_are_put_back():
-    isa, threads = cpu.isa(), cpu.num_threads()
-    yield
-    cpu.set_isa(isa)
-    cpu.set_num_threads(threads)
-
-
 def at(array):
     return array.ctypes.data
 

@@ -11,14 +11,6 @@ from autoal.ops.native import LAZY, PLAIN
 cpu = _core.cpu
 
 
-@pytest.fixture(autouse=True)
-def settings_are_put_back():
-    isa, threads = cpu.isa(), cpu.num_threads()
-    yield
-    cpu.set_isa(isa)
-    cpu.set_num_threads(threads)
-
-
 def at(array):
     return 0 if array is None else array.ctypes.data
 

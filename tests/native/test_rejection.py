@@ -11,14 +11,6 @@ from autoal.ops.native import LAZY, PLAIN
 cpu = _core.cpu
 
 
-@pytest.fixture(autouse=True)
-def settings_are_put_back():
-    isa, threads = cpu.isa(), cpu.num_threads()
-    yield
-    cpu.set_isa(isa)
-    cpu.set_num_threads(threads)
-
-
 def at(array):
     return array.ctypes.data
 
@@ -69,24 +61,24 @@ def clusters():
     return which, (30 * normal(40, 8)[which] + rng.random((1500, 1)) ** 3 * normal(1500, 8, 1)).astype(np.float32)
 
 
+def check_same_law(last_pick, draws, *groups):
+    """Chi-squared: how often the last pick falls into each of the groups [N], by plain passes and by rejection."""
+    picks = [[last_pick(seed + 10_000 * way, way) for seed in range(draws)] for way in (PLAIN, LAZY)]
+    for group in groups:
+        counts = np.array([np.bincount(group[rows], minlength=group.max() + 1) for rows in picks])
+        often = counts.sum(0) >= 10
+        table = np.column_stack([counts[:, often], counts[:, ~often].sum(1)])
+        assert chi2_contingency(table[:, table.sum(0) > 0]).pvalue > 1e-4
+
+
 @pytest.mark.parametrize("k", [2, 25, 90, 400])
 def test_late_picks_have_the_law_of_plain_passes(k):
     """By chi-squared: which rows the last pick, and its cluster, fall on, under the two ways of sampling."""
     which, x = clusters()
     draws = 1500 if k < 400 else 300
-    counts = np.zeros((2, 40))
-    spread = np.zeros((2, 3))
     norm = np.linalg.norm(x, axis=1)
     level = np.searchsorted(np.quantile(norm, [0.5, 0.9]), norm)
-    for way, passes in enumerate((PLAIN, LAZY)):
-        for seed in range(draws):
-            last = kmeanspp(x, k, seed + 10_000 * way, passes)[0][-1]
-            counts[way, which[last]] += 1
-            spread[way, level[last]] += 1
-    seen = counts.sum(0) >= 10
-    table = np.column_stack([counts[:, seen], counts[:, ~seen].sum(1)])
-    assert chi2_contingency(table[:, table.sum(0) > 0]).pvalue > 1e-4
-    assert chi2_contingency(spread[:, spread.sum(0) > 0]).pvalue > 1e-4
+    check_same_law(lambda seed, passes: kmeanspp(x, k, seed, passes)[0][-1], draws, which, level)
 
 
 @pytest.mark.parametrize("isa", cpu.isas())
@@ -169,18 +161,9 @@ def test_late_gradients_have_the_law_of_plain_passes(c, k, certainty):
     which, x = clusters()
     logits = certainty * normal(1500, c, 3) + normal(40, c, 4)[which]
     draws = 1000 if k < 300 else 300
-    counts, spread = np.zeros((2, 40)), np.zeros((2, 4))
     sizes = np.exp(logits - logits.max(1, keepdims=True)).sum(1)
     level = np.searchsorted(np.quantile(sizes, [0.3, 0.6, 0.9]), sizes)
-    for way, passes in enumerate((PLAIN, LAZY)):
-        for seed in range(draws):
-            last = badge(logits, x, k, seed + 10_000 * way, passes, kind=0)[0][-1]
-            counts[way, which[last]] += 1
-            spread[way, level[last]] += 1
-    seen = counts.sum(0) >= 10
-    table = np.column_stack([counts[:, seen], counts[:, ~seen].sum(1)])
-    assert chi2_contingency(table[:, table.sum(0) > 0]).pvalue > 1e-4
-    assert chi2_contingency(spread[:, spread.sum(0) > 0]).pvalue > 1e-4
+    check_same_law(lambda seed, passes: badge(logits, x, k, seed, passes, kind=0)[0][-1], draws, which, level)
 
 
 @pytest.mark.parametrize("isa", cpu.isas())

@@ -11,10 +11,7 @@ WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 300, 10_000]
 
 @pytest.fixture(params=cpu.isas(), autouse=True)
 def isa(request):
-    before = cpu.isa()
     cpu.set_isa(request.param)
-    yield request.param
-    cpu.set_isa(before)
 
 
 def at(array):
