@@ -1,5 +1,6 @@
 // kcenter_greedy: farthest-first traversal. For few picks, one pass over the rows per center; for many, blocked lazy:
-// a bound that is not the largest need not be up to date. Both make the same picks. docs/kcenter_greedy.md has the proof.
+// a bound that is not the largest need not be up to date. Both make the same picks. docs/kcenter_greedy.md has the
+// proof.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
