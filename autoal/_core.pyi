@@ -9,6 +9,9 @@ class Matrix:
 class Samples:
     def __init__(self, *data_shape_strides_dtype: int) -> None: ...
 
+class Targets:
+    def __init__(self, *rows_weights_count_own: int) -> None: ...
+
 class _Cpu(ModuleType):
     def isa(self) -> str: ...
     def isas(self) -> list[str]: ...
@@ -67,6 +70,23 @@ class _Cpu(ModuleType):
         picks: int,
         filled: int,
         bad_row: int,
+        tick: Callable[[int], object] | None,
+    ) -> None: ...
+    def coverage_greedy(
+        self,
+        x: Matrix,
+        scale: int,
+        targets: Targets,
+        gain: int,
+        covered: int,
+        excluded: int,
+        n_excluded: int,
+        gamma: float,
+        k: int,
+        passes: int,
+        picks: int,
+        gains: int,
+        filled: int,
         tick: Callable[[int], object] | None,
     ) -> None: ...
 

@@ -23,6 +23,10 @@ inline void bind_arguments(pybind11::module_& m) {
                        int64_t stride_c, int dtype) {
         return Samples{address<void>(data), t, n, c, stride_t, stride_n, stride_c, static_cast<DType>(dtype)};
       }));
+  py::class_<Targets>(m, "Targets", py::module_local())
+      .def(py::init([](uintptr_t rows, uintptr_t weights, int64_t count, uintptr_t own) {
+        return Targets{address<int64_t>(rows), address<float>(weights), count, address<float>(own)};
+      }));
 }
 
 }  // namespace autoal

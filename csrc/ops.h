@@ -51,10 +51,20 @@ struct MCUncertaintyScores {
 
 // The answer of a selection op. `picks` [k]: row numbers in pick order, all different.
 struct Selection {
-  int64_t* picks;   // [k]
-  float* radius;    // kcenter_greedy: [k], covering radius after each pick; else nullptr
-  int64_t* filled;  // [1]: how many of the last picks only filled up because every remaining weight
-                    //      (distance) was 0; these go by lowest index
+  int64_t* picks;         // [k]
+  float* radius;          // kcenter_greedy: [k], covering radius after each pick; else nullptr
+  int64_t* filled;        // [1]: how many of the last picks only filled up because every remaining weight
+                          //      (distance, gain) was 0; these go by lowest index
+  float* gain = nullptr;  // coverage_greedy: [k], the gain of each pick when it was made
+};
+
+// What coverage_greedy covers: rows of the pool, all of them or some drawn for all.
+struct Targets {
+  const int64_t* rows;   // [count], all different
+  const float* weights;  // [count], >= 0
+  int64_t count;
+  const float* own;  // [N]: what it is worth that a row covers itself, which then is no target of its own gain; or
+                     // nullptr: rows are targets like any other
 };
 
 // Called between picks by the calling thread; throwing from it ends the op (Ctrl-C, progress).
@@ -91,6 +101,11 @@ struct Stream {
 // gradient_kmeanspp: BADGE. D^2 sampling over g_i = (p_i - onehot(argmax p_i)) (x) h_i, which is never formed:
 //   |g_i - g_j|^2 = |a_i|^2 |h_i|^2 + |a_j|^2 |h_j|^2 - 2 <a_i, a_j> <h_i, h_j>, clamped at 0. First pick: the largest
 //   |g|; then as kmeanspp, with draw number j for pick j. bad_row as in uncertainty_scores.
+// coverage_greedy: weighted facility location. k(i, j) = exp(-gamma |x_i - x_j|^2) of rows x_i * scale_i;
+//   gain_i = gain[i] * (own_i (1 - m_i) + sum over targets j of w_j max(0, k(i, j) - m_j)). The row of the largest gain
+//   is picked, then m_j = max(m_j, k(pick, j)); before the first pick m = covered [N]. excluded [n_excluded] rows are
+//   never picked. Copies have k = 1 exactly. A sum's order is fixed, so that gains computed anew never grow and both
+//   ways (Passes) make the same picks.
 
 namespace cpu {
 
@@ -104,6 +119,9 @@ void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes p
               const Tick& tick);
 void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
                        uint64_t seed, Passes passes, const Selection& out, int64_t* bad_row, const Tick& tick);
+void coverage_greedy(const Matrix& x, const float* scale, const Targets& targets, const float* gain,
+                     const float* covered, const int64_t* excluded, int64_t n_excluded, float gamma, int64_t k,
+                     Passes passes, const Selection& out, const Tick& tick);
 
 }  // namespace cpu
 

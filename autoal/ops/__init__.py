@@ -10,6 +10,7 @@ from __future__ import annotations
 from autoal.ops import registry as _registry  # noqa: F401  (torch.ops.autoal.* exist from here on)
 from autoal.ops.backends import backends, set_num_threads
 from autoal.ops.contract import DuplicatesWarning
+from autoal.ops.coverage_greedy import CoverageGains, coverage_greedy
 from autoal.ops.gradient_kmeanspp import gradient_kmeanspp
 from autoal.ops.kcenter_greedy import kcenter_greedy
 from autoal.ops.kmeanspp import kmeanspp
@@ -23,10 +24,12 @@ from autoal.ops.uncertainty_scores import (
 
 __all__ = [
     "KNN",
+    "CoverageGains",
     "DuplicatesWarning",
     "MCUncertaintyScores",
     "UncertaintyScores",
     "backends",
+    "coverage_greedy",
     "gradient_kmeanspp",
     "kcenter_greedy",
     "kmeanspp",

@@ -128,6 +128,17 @@ def warn_of_duplicates(filled: Tensor, k: int) -> None:
         )
 
 
+def warn_of_no_coverage(filled: Tensor, k: int) -> None:
+    """Warns if the last ``filled`` [1] of ``k`` picks covered nothing that was not covered before."""
+    if not capturing(filled) and int(filled):
+        warnings.warn(
+            f"{int(filled)} of {k} picks have gain 0, taken by lowest index: what has weight is covered already, "
+            "or gain and weights are 0",
+            DuplicatesWarning,
+            stacklevel=3,
+        )
+
+
 def _listed(mask: Tensor, rows: Tensor | None) -> str:
     """The rows where the mask [N] is True, in the caller's numbers."""
     bad = mask.nonzero()[:, 0]

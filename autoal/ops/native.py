@@ -111,8 +111,7 @@ def kcenter_greedy(
     x, centers = x.contiguous(), centers.contiguous()
     scale = None if scale is None else scale.contiguous()
     picks, radius, filled = _integers(x, k), _floats(x, k), _integers(x, 1)
-    address = 0 if scale is None else scale.data_ptr()
-    arguments = (_matrix(x), address, centers.data_ptr(), len(centers), first, k)
+    arguments = (_matrix(x), _address(scale), centers.data_ptr(), len(centers), first, k)
     answers = _addresses(picks, radius, filled)
     if x.is_cuda:
         workspace = _workspace(x, cuda().kcenter_greedy_workspace(*x.shape, k))
@@ -151,8 +150,39 @@ def gradient_kmeanspp(
     return picks, filled, bad_row
 
 
+def coverage_greedy(
+    x: Tensor,
+    scale: Tensor | None,
+    targets: Tensor,
+    weights: Tensor,
+    own: Tensor | None,
+    gain: Tensor,
+    covered: Tensor,
+    excluded: Tensor,
+    gamma: float,
+    k: int,
+    passes: int = AUTO,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x [N, D], targets, weights [T], own, gain, covered [N], excluded [L] -> picks [k], gains [k], filled [1]."""
+    x, targets, weights, gain, covered, excluded = (
+        part.contiguous() for part in (x, targets, weights, gain, covered, excluded)
+    )
+    scale, own = (None if part is None else part.contiguous() for part in (scale, own))
+    picks, gains, filled = _integers(x, k), _floats(x, k), _integers(x, 1)
+    if x.is_cuda:
+        raise RuntimeError("coverage_greedy has no CUDA kernel yet: pass CPU tensors")
+    goals = _core.Targets(targets.data_ptr(), weights.data_ptr(), len(targets), _address(own))
+    arguments = (_matrix(x), _address(scale), goals, *_addresses(gain, covered, excluded), len(excluded), gamma, k)
+    cpu.coverage_greedy(*arguments, passes, *_addresses(picks, gains, filled), _tick.get())
+    return picks, gains, filled
+
+
 def _matrix(x: Tensor) -> Any:
     return _core.Matrix(x.data_ptr(), *x.shape, DTYPES[x.dtype])
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
 
 
 def _addresses(*tensors: Tensor) -> list[int]:

@@ -82,7 +82,7 @@ def kcenter_greedy(
     x: Tensor, scale: Tensor | None, centers: Tensor, first: int, k: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Farthest-first traversal of x [N, D]: picks [k], covering radius after each pick [k], filled [1]."""
-    points = x.cpu().double() if scale is None else (x.cpu().float() * scale.cpu()[:, None]).double()
+    points = _scaled(x, scale)
     nearest = torch.full((len(x),), torch.inf, dtype=torch.float64)  # [N] squared distance to the nearest center
     for center in centers.tolist():
         nearest = torch.minimum(nearest, (points - points[center]).square().sum(1))
@@ -124,6 +124,48 @@ def gradient_kmeanspp(
     norms = g.square().sum(1)
     picks, filled = _d2_sampling(g, int(norms.argmax()), k, seed, outputs)
     return picks, filled + int(norms.max() == 0), bad_row
+
+
+def coverage_greedy(
+    x: Tensor,
+    scale: Tensor | None,
+    targets: Tensor,
+    weights: Tensor,
+    own: Tensor | None,
+    gain: Tensor,
+    covered: Tensor,
+    excluded: Tensor,
+    gamma: float,
+    k: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted facility location over x [N, D]: picks [k], their gains [k], filled [1]. Holds k(i, j) [N, T]."""
+    points = _scaled(x, scale)
+    goals, w, u, m = targets.cpu(), weights.cpu().double(), gain.cpu().double(), covered.cpu().double().clone()
+    kernel = torch.exp(
+        -gamma * torch.cdist(points, points[goals], compute_mode="donot_use_mm_for_euclid_dist").square()
+    )
+    if own is not None:
+        kernel[goals, torch.arange(len(goals))] = 0  # a row is no target of its own gain
+    free = torch.ones(len(x), dtype=torch.bool)
+    free[excluded.cpu()] = False
+    picks: list[int] = []
+    gains: list[float] = []
+    for _ in range(k):
+        worth = (kernel - m[goals]).clamp_min(0) @ w  # [N]
+        if own is not None:
+            worth += own.cpu().double() * (1 - m)
+        now = (u * worth).masked_fill(~free, -1)
+        pick = int(now.argmax())
+        picks.append(pick)
+        gains.append(float(now[pick]))
+        free[pick] = False
+        m = torch.maximum(m, torch.exp(-gamma * (points - points[pick]).square().sum(1)))
+    filled = sum(value == 0 for value in gains)
+    return _integers(picks, x), torch.tensor(gains).to(x.device), _integers([filled], x)
+
+
+def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
+    return x.cpu().double() if scale is None else (x.cpu().float() * scale.cpu()[:, None]).double()
 
 
 def _d2_sampling(points: Tensor, first: int, k: int, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:

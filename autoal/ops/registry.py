@@ -66,3 +66,12 @@ _register(
         _integers(outputs, 1),
     ),
 )
+_register(
+    "coverage_greedy(Tensor x, Tensor? scale, Tensor targets, Tensor weights, Tensor? own, Tensor gain, "
+    "Tensor covered, Tensor excluded, float gamma, int k) -> (Tensor picks, Tensor gains, Tensor filled)",
+    lambda x, scale, targets, weights, own, gain, covered, excluded, gamma, k: (
+        _integers(x, k),
+        _floats(x, k),
+        _integers(x, 1),
+    ),
+)

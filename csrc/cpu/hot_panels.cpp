@@ -3,13 +3,11 @@
 
 namespace {
 
-constexpr int kVectors = 3;  // of centers in a tile; with kTileRows rows it fills the registers
 #if defined(__AVX512F__)
 constexpr int kTileRows = 8;
 #else
 constexpr int kTileRows = 4;
 #endif
-constexpr int kPanel = kVectors * kLanes;
 
 template <int kRows>
 inline __attribute__((always_inline)) void tile(const float* rows, int64_t stride, const float* panel, int64_t d,

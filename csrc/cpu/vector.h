@@ -26,6 +26,10 @@ typedef uint16_t Shorts __attribute__((vector_size(2 * kLanes)));
 
 constexpr int64_t kFewClasses = 32;  // as in isa.h
 
+// A panel holds so many rows, side by side: [D, kPanel]. With the rows that meet it in a tile it fills the registers.
+constexpr int kVectors = 3;
+constexpr int kPanel = kVectors * kLanes;
+
 // Callers give buffers whose length is a multiple of 16 (isa.h), which is one of every kLanes.
 inline int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 

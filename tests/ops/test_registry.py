@@ -14,6 +14,7 @@ from autoal.ops import native, reference
 PROBS = torch.full((6, 4), 0.25)
 POINTS = torch.arange(18.0).reshape(6, 3)
 NO_CENTERS = torch.empty(0, dtype=torch.int64)
+ONES = torch.ones(6)
 CALLS = {
     "uncertainty_scores": (PROBS, True, 1e-3),
     "mc_uncertainty_scores": (PROBS[None], True, 1e-3),
@@ -21,10 +22,14 @@ CALLS = {
     "kcenter_greedy": (POINTS, None, NO_CENTERS, 2, 3),
     "kmeanspp": (POINTS, -1, 3, 7),
     "gradient_kmeanspp": (PROBS, True, 1e-3, POINTS, 3, 7),
+    "coverage_greedy": (POINTS, None, torch.arange(6), ONES, None, ONES, 0 * ONES, NO_CENTERS, 0.01, 3),
 }
 OPTIONS = {
     **CALLS,
     "kcenter_greedy with centers": (POINTS, torch.rand(6), torch.tensor([1, 4]), -1, 2),
+    "coverage_greedy of drawn targets": (
+        *(POINTS, ONES, torch.tensor([1, 4]), ONES[:2], ONES / 3, ONES, ONES / 9, torch.tensor([0]), 0.1, 2),
+    ),
     "mc_uncertainty_scores with strides": (PROBS[None].permute(1, 0, 2), True, 1e-3),
 }
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autoal import ops
 from autoal.search.candidates import Candidates
 from autoal.search.coverage import evidence
-from autoal.search.coverage.greedy import MOST_TARGETS, coverage_greedy
 from autoal.search.coverage.kernel import bandwidth, kernel_of_similarity, nearest_similarity
 from autoal.search.coverage.laplace import laplace_uncertainty
 from autoal.search.coverage.search_net import SearchNet
@@ -19,6 +19,8 @@ from autoal.search.features import Features
 from autoal.search.fit_net import FitNet
 from autoal.search.stopwatch import Stopwatch
 from autoal.types import Context
+
+MOST_TARGETS = 10_000  # samples that a gain is summed over
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,19 @@ class Coverage:
 
     def query(self, weight: np.ndarray, size: int, context: Context) -> tuple[np.ndarray, np.ndarray, dict]:
         """Positions [B] of the batch that covers most of ``weight`` [U]; gains [B]; provenance [B] of the query."""
-        positions, gains = coverage_greedy(
+        positions, gains, _ = ops.coverage_greedy(
             self.unit,
             size,
-            weight=torch.from_numpy(weight).to(self.unit),
-            multiplier=self.uncertainty,
+            weights=torch.from_numpy(weight).to(self.unit),
+            gain=self.uncertainty,
             covered=self.covered,
-            gamma=self.gamma,
-            rng=context.generator("targets"),
+            bandwidth=self.gamma,
+            metric="l2",
+            targets=MOST_TARGETS,
+            seed=int(context.generator("targets").integers(2**62)),
+            return_gains=True,
         )
+        positions, gains = positions.cpu().numpy(), gains.cpu().numpy()
         columns = {
             "uncertainty": self.uncertainty.cpu().numpy()[positions],
             "weight": weight[positions].astype(np.float32),
