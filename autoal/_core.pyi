@@ -97,6 +97,7 @@ class _Cuda(ModuleType):
     def kcenter_greedy_workspace(self, n: int, d: int, k: int) -> int: ...
     def kmeanspp_workspace(self, n: int, d: int, k: int) -> int: ...
     def gradient_kmeanspp_workspace(self, n: int, c: int, d: int, k: int) -> int: ...
+    def coverage_greedy_workspace(self, n: int, n_targets: int) -> int: ...
     def uncertainty_scores(
         self,
         x: Matrix,
@@ -162,6 +163,25 @@ class _Cuda(ModuleType):
         picks: int,
         filled: int,
         bad_row: int,
+        workspace: int,
+        device: int,
+        stream: int,
+    ) -> None: ...
+    def coverage_greedy(
+        self,
+        x: Matrix,
+        scale: int,
+        targets: Targets,
+        gain: int,
+        covered: int,
+        excluded: int,
+        n_excluded: int,
+        gamma: float,
+        k: int,
+        passes: int,
+        picks: int,
+        gains: int,
+        filled: int,
         workspace: int,
         device: int,
         stream: int,

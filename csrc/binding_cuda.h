@@ -17,6 +17,7 @@ inline void bind_cuda(pybind11::module_& m) {
   m.def("kcenter_greedy_workspace", &cuda::kcenter_greedy_workspace);
   m.def("kmeanspp_workspace", &cuda::kmeanspp_workspace);
   m.def("gradient_kmeanspp_workspace", &cuda::gradient_kmeanspp_workspace);
+  m.def("coverage_greedy_workspace", &cuda::coverage_greedy_workspace);
 
   m.def(
       "uncertainty_scores",
@@ -67,6 +68,16 @@ inline void bind_cuda(pybind11::module_& m) {
         cuda::gradient_kmeanspp(outputs, static_cast<Kind>(kind), tolerance, embeddings, k, seed,
                                 {address<int64_t>(picks), nullptr, address<int64_t>(filled)}, address<int64_t>(bad_row),
                                 address<void>(workspace), {device, address<void>(stream)});
+      },
+      Nogil());
+  m.def(
+      "coverage_greedy",
+      [](const Matrix& x, A scale, const Targets& targets, A gain, A covered, A excluded, int64_t n_excluded,
+         float gamma, int64_t k, int passes, A picks, A gains, A filled, A workspace, int device, A stream) {
+        cuda::coverage_greedy(x, address<float>(scale), targets, address<float>(gain), address<float>(covered),
+                              address<int64_t>(excluded), n_excluded, gamma, k, static_cast<Passes>(passes),
+                              {address<int64_t>(picks), nullptr, address<int64_t>(filled), address<float>(gains)},
+                              address<void>(workspace), {device, address<void>(stream)});
       },
       Nogil());
 }

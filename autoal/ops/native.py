@@ -169,11 +169,14 @@ def coverage_greedy(
     )
     scale, own = (None if part is None else part.contiguous() for part in (scale, own))
     picks, gains, filled = _integers(x, k), _floats(x, k), _integers(x, 1)
-    if x.is_cuda:
-        raise RuntimeError("coverage_greedy has no CUDA kernel yet: pass CPU tensors")
     goals = _core.Targets(targets.data_ptr(), weights.data_ptr(), len(targets), _address(own))
     arguments = (_matrix(x), _address(scale), goals, *_addresses(gain, covered, excluded), len(excluded), gamma, k)
-    cpu.coverage_greedy(*arguments, passes, *_addresses(picks, gains, filled), _tick.get())
+    answers = _addresses(picks, gains, filled)
+    if x.is_cuda:
+        workspace = _workspace(x, cuda().coverage_greedy_workspace(len(x), len(targets)))
+        cuda().coverage_greedy(*arguments, passes, *answers, workspace.data_ptr(), *_place(x))
+    else:
+        cpu.coverage_greedy(*arguments, passes, *answers, _tick.get())
     return picks, gains, filled
 
 

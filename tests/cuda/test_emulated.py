@@ -249,3 +249,67 @@ def test_copies_of_a_gradient_are_never_drawn_twice(order):
     x, h = rng.standard_normal((6, 3)).astype(np.float32), rng.standard_normal((6, 37)).astype(np.float32)
     picks, filled, _ = gradient_kmeanspp(emu, np.tile(x, (5, 1)), np.tile(h, (5, 1)), 10, 4, probs=False)
     assert filled == 4 and len({pick % 6 for pick in picks[:6]}) == 6
+
+
+def coverage_problem(n, d, copies=1, seed=0):
+    """Rows [N, D] and weights, gain, covered [N] each."""
+    rng = np.random.default_rng(seed)
+    x = np.tile(rng.standard_normal((n, d)).astype(np.float32), (copies, 1))
+    return x, *(np.tile(rng.random(n).astype(np.float32), copies) for _ in range(3))
+
+
+def coverage(module, x, w, u, m, k, *, gamma=0.5, targets=None, own=False, excluded=(), passes=0, dtype="float32"):
+    targets = np.arange(len(x)) if targets is None else targets
+    weights, excluded = np.ascontiguousarray(w[targets]), np.asarray(excluded, np.int64)
+    picks, gains, filled = np.full(k, -7, np.int64), np.empty(k, np.float32), np.empty(1, np.int64)
+    goals = module.Targets(at(targets), at(weights), len(targets), at(w) if own else 0)
+    arguments = [matrix(module, x, dtype), 0, goals, at(u), at(m), at(excluded), len(excluded), gamma, k, passes]
+    arguments += [at(picks), at(gains), at(filled)]
+    if module is emu:
+        space = Workspace(emu.coverage_greedy_workspace(len(x), len(targets)))
+        emu.coverage_greedy(*arguments, space.address, 0, 0)
+        space.check()
+    else:
+        _core.cpu.coverage_greedy(*arguments, None)
+    return picks.tolist(), gains, int(filled[0])
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [(1, 1, 1), (63, 5, 8), (65, 17, 5), (300, 16, 4)])
+@pytest.mark.parametrize("drawn", [False, True])
+def test_coverage_greedy_is_the_cpus(order, n, d, k, drawn):
+    problem = coverage_problem(n, d)
+    options = {"targets": np.arange(0, n, 3), "own": True} if drawn else {"excluded": [n // 2] if n > 1 else []}
+    picks, gains, filled = coverage(emu, *problem, k, **options)
+    theirs = coverage(_core, *problem, k, **options)
+    assert (picks, filled) == (theirs[0], theirs[2]) and not set(picks) & set(options.get("excluded", []))
+    np.testing.assert_allclose(gains, theirs[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_lazy_coverage_greedy_is_plain_on_the_device(drawn):
+    problem = coverage_problem(700, 6)  # more rows than the first round takes, more targets than a chunk has
+    problem = [np.concatenate([part, part[:500]]) for part in problem]
+    options = {"targets": np.arange(0, 1200, 5), "own": True} if drawn else {}
+    lazy, plain = (coverage(emu, *problem, 6, passes=passes, **options) for passes in (0, PLAIN))
+    assert lazy[0] == plain[0] and lazy[2] == plain[2]
+    np.testing.assert_array_equal(lazy[1], plain[1])
+
+
+def test_coverage_greedy_of_more_rows_than_are_split():
+    problem = coverage_problem(8200, 2)
+    options = {"targets": np.arange(0, 8200, 150), "own": True, "gamma": 0.01}
+    assert coverage(emu, *problem, 2, **options)[0] == coverage(_core, *problem, 2, **options)[0]
+
+
+def test_coverage_greedy_of_copies_fills_by_lowest_index(order):
+    x, w, u, m = coverage_problem(4, 33, copies=3)
+    picks, gains, filled = coverage(emu, x, w, u, 0 * m, 8)
+    assert filled == 4 and {pick % 4 for pick in picks[:4]} == {0, 1, 2, 3} and not gains[4:].any()
+    assert picks[4:] == [i for i in range(12) if i not in picks[:4]][:4]
+
+
+def test_coverage_greedy_of_halves():
+    x, *parts = coverage_problem(40, 9)
+    for dtype in CODES:
+        bits, same = stored(x, dtype)
+        assert coverage(emu, bits, *parts, 6, dtype=dtype)[0] == coverage(_core, same, *parts, 6)[0]
