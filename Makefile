@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc autoal -name '*.py' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h')
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/installed
 	PYTHONSAFEPATH=1 $(BIN)/autoal run --dataset digits --strategy autoal --strategy random \
@@ -34,6 +34,14 @@ $(VENV)/installed: requirements.txt pyproject.toml setup.py CMakeLists.txt $(SOU
 $(VENV)/linters: $(VENV)/installed requirements-dev.txt
 	$(BIN)/python -m pip install $(PIP_ARGS) --quiet -r requirements-dev.txt
 	touch $@
+
+# All benchmarks beside their peers, into OUT; half an hour on two cores.
+OUT ?= results/benchmarks
+bench: $(VENV)/installed
+	$(BIN)/python -m pip install $(PIP_ARGS) --quiet -r benchmarks/requirements.txt
+	for script in benchmarks/bench_*.py; do \
+	  $(BIN)/python $$script --out $(OUT)/$$(basename $$script .py | cut -c7-).json || exit 1; done
+	$(BIN)/python benchmarks/chart.py $(OUT) $(OUT)/kernels.png
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info results

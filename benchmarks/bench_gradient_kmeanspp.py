@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import torch
-from harness import Benchmark, pool
+from harness import Benchmark, PerPick, pool
 from torch import Tensor
 
 from autoal import ops
 from autoal.ops import native, reference
-
-FEW = 10
 
 
 def torch_loop(logits: Tensor, h: Tensor, k: int) -> Tensor:
@@ -49,15 +47,16 @@ def main() -> None:
             ours = ops.gradient_kmeanspp(small[0].to(bench.device), small[1].to(bench.device), 30, seed=3)
             assert ours.tolist() == reference.gradient_kmeanspp(small[0], False, 1e-3, small[1], 30, 3)[0].tolist()
 
-        peers = {"torch loop, factored": (lambda x=x, y=y: torch_loop(x, y, FEW), k / (FEW - 1))}
+        peers = {"torch loop, factored": PerPick(lambda n, x=x, y=y: torch_loop(x, y, n), k)}
         if not x.is_cuda:
-            peers["our plain passes"] = (lambda x=x, y=y: plain_passes(x, y, 3 * FEW), k / (3 * FEW))
+            peers["our plain passes"] = PerPick(lambda n, x=x, y=y: plain_passes(x, y, n), k)
         bench.case(
             f"{n:,} x (C={c} + D={d}), k={k}, logits x {scale:g}",
             lambda x=x, y=y: ops.gradient_kmeanspp(x, y, k),
             peers,
             check=check,
-            n_bytes=4.0 * (x.numel() + y.numel()) * k,
+            n_bytes=4.0 * (x.numel() + y.numel()),
+            pairs=n * k,
             repeats=0,
         )
     bench.finish()

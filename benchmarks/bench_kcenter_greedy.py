@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import peers
 import torch
-from harness import Benchmark, pools
+from harness import Benchmark, PerPick, pools
 from torch import Tensor
 
 from autoal import ops
 from autoal.ops import native
 
-FEW = 10  # picks that a peer is timed for
+FEW = 10  # picks that are compared on the whole pool
+PACKAGES = {"lightly_mundig": peers.mundig_kcenter, "skactiveml": peers.skactiveml_kcenter}
 
 
 def torch_differences(x: Tensor, k: int) -> list[int]:
@@ -21,6 +23,15 @@ def torch_differences(x: Tensor, k: int) -> list[int]:
     nearest, picks = torch.full((len(x),), torch.inf, device=x.device), [0]
     for _ in range(k - 1):
         nearest = torch.minimum(nearest, (x - x[picks[-1]]).square().sum(1))
+        picks.append(int(nearest.argmax()))
+    return picks
+
+
+def compiled_differences(x: Tensor, k: int, cover: Callable[..., Tensor]) -> list[int]:
+    """The first loop with its pass compiled: differences are never stored."""
+    nearest, picks = torch.full((len(x),), torch.inf, device=x.device), [0]
+    for _ in range(k - 1):
+        nearest = cover(nearest, x, x[picks[-1]])
         picks.append(int(nearest.argmax()))
     return picks
 
@@ -64,19 +75,31 @@ def main() -> None:
             assert ops.kcenter_greedy(y, FEW, first=0).tolist() == torch_differences(y, FEW)
             if not y.is_cuda:
                 assert ops.kcenter_greedy(y, 100, first=0).tolist() == plain_passes(y, 100)
+                for package, call in PACKAGES.items():
+                    if peers.module_or_none(package):
+                        assert call(small.numpy(), 20) == ours[:20], package
 
-        peers: dict[str, tuple[Callable[[], Any], float]] = {
-            "torch differences": (lambda y=y: torch_differences(y, FEW), k / (FEW - 1)),
-            "torch products": (lambda y=y: torch_products(y, FEW), k / (FEW - 1)),
+        cover = peers.compiled(lambda nearest, x, c: torch.minimum(nearest, (x - c).square().sum(1)))
+        others: dict[str, Callable[[], Any] | PerPick] = {
+            "torch differences": PerPick(lambda n, y=y: torch_differences(y, n), k),
+            "torch products": PerPick(lambda n, y=y: torch_products(y, n), k),
+            "torch.compile": PerPick(lambda n, y=y, cover=cover: compiled_differences(y, n, cover), k),
         }
         if not y.is_cuda:
-            peers["our plain passes"] = (lambda y=y: plain_passes(y, 3 * FEW), k / (3 * FEW))
+            others["our plain passes"] = PerPick(lambda n, y=y: plain_passes(y, n), k)
+            for package, call in PACKAGES.items():
+                if peers.module_or_none(package):
+                    others[package] = PerPick(lambda n, y=y, call=call: call(y.numpy(), n), k)
+                else:
+                    print(f"left out: {package} is not installed")
         bench.case(
             f"{name} {len(x):,} x {x.shape[1]}, k={k}",
             lambda y=y: ops.kcenter_greedy(y, k, first=0),
-            peers,
+            others,
             check=check,
-            n_bytes=4 * x.numel() * k,
+            n_bytes=4 * x.numel(),
+            pairs=len(x) * k,
+            flops_per_pair=2 * x.shape[1],
             repeats=0,
         )
     bench.finish()

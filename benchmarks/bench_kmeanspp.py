@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import Benchmark, faiss_or_none, pools, potential
+from harness import Benchmark, PerPick, faiss_or_none, pools, potential
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
 from autoal import ops
 from autoal.ops import native
-
-FEW = 10
 
 
 def torch_loop(x: Tensor, k: int, seed: int = 0) -> Tensor:
@@ -40,16 +38,16 @@ def faiss_initialisation(faiss: Any, x: np.ndarray, k: int) -> np.ndarray:
     return centroids
 
 
-def peers_of(y: Tensor, k: int) -> dict[str, tuple[Callable[[], Any], float]]:
-    """Who else draws k of y [N, D]: calls, with the factor to a whole run."""
-    peers: dict[str, tuple[Callable[[], Any], float]] = {"torch loop": (lambda: torch_loop(y, FEW), k / (FEW - 1))}
+def peers_of(y: Tensor, k: int) -> dict[str, Callable[[], Any] | PerPick]:
+    """Who else draws k of y [N, D]."""
+    peers: dict[str, Callable[[], Any] | PerPick] = {"torch loop": PerPick(lambda n: torch_loop(y, n), k)}
     if y.is_cuda:
         return peers
-    x, factor = y.numpy(), k / (FEW - 1)
-    peers["our plain passes"] = (lambda: native.kmeanspp(y, 0, 3 * FEW, 0, native.PLAIN), k / (3 * FEW))
-    peers["sklearn, 1 trial"] = (lambda: kmeans_plusplus(x, FEW, random_state=0, n_local_trials=1), factor)
+    x = y.numpy()
+    peers["our plain passes"] = PerPick(lambda n: native.kmeanspp(y, 0, n, 0, native.PLAIN), k)
+    peers["sklearn, 1 trial"] = PerPick(lambda n: kmeans_plusplus(x, n, random_state=0, n_local_trials=1), k)
     if (faiss := faiss_or_none()) is not None and hasattr(faiss, "ClusteringInitialization"):
-        peers["faiss k-means++"] = (lambda: faiss_initialisation(faiss, x, FEW), factor)
+        peers["faiss k-means++"] = PerPick(lambda n: faiss_initialisation(faiss, x, n), k)
     return peers
 
 
@@ -71,7 +69,9 @@ def main() -> None:
             lambda y=y: ops.kmeanspp(y, k),
             peers_of(y, k),
             check=check,
-            n_bytes=4 * y.numel() * k,
+            n_bytes=4 * y.numel(),
+            pairs=len(y) * k,
+            flops_per_pair=2 * y.shape[1],
             repeats=0,
         )
     bench.finish()

@@ -1,9 +1,10 @@
-"""mc_uncertainty_scores beside torch eager."""
+"""mc_uncertainty_scores beside torch, eager and compiled."""
 
 from __future__ import annotations
 
 import torch
 from harness import Benchmark
+from peers import compiled
 
 from autoal import ops
 
@@ -29,10 +30,14 @@ def main() -> None:
             for ours, theirs in zip(ops.mc_uncertainty_scores(x), torch_scores(x[:, :2000].double()), strict=True):
                 torch.testing.assert_close(ours[:2000].double(), theirs.double(), rtol=0, atol=5e-6)
 
+        scores = compiled(torch_scores)
         bench.case(
             f"{t} x {x.shape[1]:,} x {c} float32",
             lambda x=x: ops.mc_uncertainty_scores(x),
-            {"torch eager": (lambda x=x: torch_scores(x), 1)},
+            {
+                "torch eager": lambda x=x: torch_scores(x),
+                "torch.compile": lambda x=x, scores=scores: scores(x),
+            },
             check=check,
             n_bytes=4 * x.numel(),
         )

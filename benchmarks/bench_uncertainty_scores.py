@@ -1,10 +1,11 @@
-"""uncertainty_scores beside torch eager and numpy."""
+"""uncertainty_scores beside torch, eager and compiled, and numpy."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from harness import Benchmark
+from peers import compiled
 
 from autoal import ops
 
@@ -38,9 +39,13 @@ def main() -> None:
                 for ours, theirs in zip(ops.uncertainty_scores(y), torch_scores(y[:5000].double()), strict=True):
                     torch.testing.assert_close(ours[:5000].double(), theirs, rtol=0, atol=3e-6)
 
-            peers = {"torch eager": (lambda y=y: torch_scores(y), 1)}
+            scores = compiled(torch_scores)
+            peers = {
+                "torch eager": lambda y=y: torch_scores(y),
+                "torch.compile": lambda y=y, scores=scores: scores(y),
+            }
             if bench.device == "cpu" and dtype == torch.float32:
-                peers["numpy"] = (lambda y=y: numpy_scores(y.numpy()), 1)
+                peers["numpy"] = lambda y=y: numpy_scores(y.numpy())
             name = f"{len(y):,} x {c} {str(dtype)[6:]}"
             bench.case(
                 name,

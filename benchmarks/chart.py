@@ -10,8 +10,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-OPS = ("kcenter_greedy", "kmeanspp", "gradient_kmeanspp")
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+OPS = ("kcenter_greedy", "kmeanspp", "gradient_kmeanspp", "coverage_greedy")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 
 def draw(axes: Any, report: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="with the JSON files of the benchmarks")
     parser.add_argument("out", type=Path, help="PNG file")
     options = parser.parse_args()
-    figure = Figure(figsize=(9.0, 7.5), layout="constrained")
+    figure = Figure(figsize=(9.0, 10.0), layout="constrained")
     for panel, name in enumerate(OPS):
         report = json.loads((options.folder / f"{name}.json").read_text())
         draw(figure.add_subplot(len(OPS), 1, panel + 1), report)

@@ -1,6 +1,7 @@
 """What the benchmarks share: arguments, data sets, timing, and a table in which every answer was checked first.
 
-A peer that makes k passes for k picks is timed for a few picks and multiplied; the table marks it with ``*``.
+A peer that makes k passes for k picks is timed for few and for some more, and the line through both is continued; the
+table marks it with ``*``.
 """
 
 from __future__ import annotations
@@ -20,8 +21,20 @@ from torch import Tensor
 
 from autoal import ops
 from autoal.experiment import datasets
+from autoal.ops import native
 
 POOLS = ("gaussian", "sphere", "mixture", "embedding", "heavy")
+
+
+FEW, MORE = 5, 15  # picks
+
+
+@dataclass(frozen=True)
+class PerPick:
+    """A peer that takes a start, and the same again for each pick: ``call(number of picks)``, wanted for ``picks``."""
+
+    call: Callable[[int], Any]
+    picks: int
 
 
 @dataclass(frozen=True)
@@ -31,9 +44,11 @@ class Row:
     case: str
     who: str
     seconds: float
-    gb_per_s: float | None  # of the bytes that must be read at least once (per pass, where there are passes)
     ratio: float  # to ours: above 1, ours is faster
     extrapolated: bool
+    gb_per_s: float | None = None  # of the bytes that must be read at least once (per pass, where there are passes)
+    gflop_per_s: float | None = None  # of what was computed
+    compared: float | None = None  # pairs of rows, over those that one pass per pick compares
 
 
 class Benchmark:
@@ -55,6 +70,7 @@ class Benchmark:
         if (faiss := faiss_or_none()) is not None:
             faiss.omp_set_num_threads(self.threads)
         self.rows: list[Row] = []
+        self.roofs = self._roofs()
 
     def seconds(self, call: Callable[[], Any], repeats: int) -> float:
         """Shortest wall time of ``repeats`` calls after one that warms up; of one cold call if ``repeats`` is 0."""
@@ -73,19 +89,40 @@ class Benchmark:
         self,
         name: str,
         ours: Callable[[], Any],
-        peers: dict[str, tuple[Callable[[], Any], float]],
+        peers: dict[str, Callable[[], Any] | PerPick],
         *,
         check: Callable[[], None],
         n_bytes: float,
+        pairs: float | None = None,
+        flops_per_pair: float = 0.0,
         repeats: int = 3,
     ) -> None:
-        """Checks the answer, then times ours and the peers: (call, the factor to a whole run; 1 = timed whole)."""
+        """Checks the answer, then times ours and the peers.
+
+        Args:
+            name: Of the case.
+            ours: The call.
+            peers: By name.
+            check: Raises where an answer is wrong.
+            n_bytes: That ours must read at least; per pass, where there are passes.
+            pairs: Of rows, that one pass per pick compares; ours are counted (on the CPU).
+            flops_per_pair: Operations for one of them; 0: no rate is told.
+            repeats: See ``seconds``.
+        """
         check()
+        native.take_counts()
         base = self.seconds(ours, repeats)
-        self._add(Row(name, "autoal", base, n_bytes / base / 1e9, 1.0, False))
-        for who, (call, factor) in peers.items():
-            took = factor * self.seconds(call, max(repeats, 2))
-            self._add(Row(name, who, took, None, took / base, factor != 1))
+        counted = sum(native.take_counts()) / (repeats + 1 if repeats else 1)
+        compared = counted / pairs if pairs and self.device == "cpu" else None
+        rate = counted * flops_per_pair / base / 1e9 if compared and flops_per_pair else None
+        self._add(Row(name, "autoal", base, 1.0, False, n_bytes / base / 1e9, rate, compared))
+        for who, peer in peers.items():
+            if isinstance(peer, PerPick):
+                few, more = (self.seconds(lambda n=n, peer=peer: peer.call(n), max(repeats, 2)) for n in (FEW, MORE))
+                took = few + max(0.0, more - few) / (MORE - FEW) * (peer.picks - FEW)
+            else:
+                took = self.seconds(peer, repeats)
+            self._add(Row(name, who, took, took / base, isinstance(peer, PerPick)))
 
     def finish(self) -> None:
         """Writes the results with where they come from."""
@@ -98,10 +135,20 @@ class Benchmark:
     def _add(self, row: Row) -> None:
         if not self.rows:
             print(f"{self.title}: {self.device}, {self.threads} threads; ratio = time / ours; * = extrapolated")
-        rate = f"{row.gb_per_s:8.1f} GB/s" if row.gb_per_s is not None else " " * 13
+            print(f"this machine: {self.roofs['gb_per_s']:.1f} GB/s read, {self.roofs['gflop_per_s']:.0f} GFLOP/s")
         mark = "*" if row.extrapolated else " "
-        print(f"{row.case:46s} {row.who:22s} {1000 * row.seconds:12.2f} ms{mark} {rate} {row.ratio:9.2f}x", flush=True)
+        line = f"{row.case:46s} {row.who:22s} {1000 * row.seconds:12.2f} ms{mark} {row.ratio:9.2f}x"
+        for value, unit in ((row.gb_per_s, "GB/s"), (row.gflop_per_s, "GFLOP/s"), (row.compared, "of all pairs")):
+            line += f" {value:9.3g} {unit}" if value is not None else ""
+        print(line, flush=True)
         self.rows.append(row)
+
+    def _roofs(self) -> dict[str, float]:
+        """What this machine reads and multiplies at best with these threads: a sum over 512 MB, a product of 2048^2."""
+        numbers, square = torch.ones(1 << (22 if self.quick else 27)), torch.ones(2048, 2048)
+        numbers, square = numbers.to(self.device), square.to(self.device)
+        reading, multiplying = (self.seconds(call, 3) for call in (numbers.sum, lambda: square @ square))
+        return {"gb_per_s": 4e-9 * len(numbers) / reading, "gflop_per_s": 2e-9 * 2048**3 / multiplying}
 
     def _wait(self) -> None:
         if self.device == "cuda":
@@ -117,6 +164,7 @@ class Benchmark:
             "device": name,
             "isa": live["cpu"]["isa"],
             "threads": self.threads,
+            "roofs": self.roofs,
             "quick": self.quick,
             "torch": torch.__version__,
             "faiss": live["faiss"]["version"],

@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "binding.h"
+#include "common/counts.h"
 #include "common/parallel.h"
 #include "cpu/isa.h"
 #include "ops.h"
@@ -42,6 +43,8 @@ void bind_cpu(py::module_& m) {
     if (n < 1) throw py::value_error("the number of threads must be at least 1");
     set_num_threads(n);
   });
+
+  m.def("take_counts", [] { return std::make_pair(counts().alone.exchange(0), counts().in_panels.exchange(0)); });
 
   m.def("uncertainty_scores", [](const Matrix& x, int kind, float tolerance, uintptr_t entropy, uintptr_t margin,
                                  uintptr_t least_confidence, uintptr_t bad_row) {

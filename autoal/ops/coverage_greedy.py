@@ -128,7 +128,7 @@ def coverage_greedy(
         progress(k)
     errors = torch.zeros_like(gains)
     if return_gains and drawn:
-        gains, errors = _estimated_gains(x, scale, picks, w, u, m, bandwidth, draw_targets(w, drawn, [seed, 1])[0])
+        gains, errors = _estimated_gains(x, scale, picks, w, u, m, bandwidth, drawn, [seed, 1])
     if kept is not None:
         picks = kept[picks]
     answers = [contract.answer(part, embeddings) for part in (picks, gains, errors)]
@@ -162,11 +162,21 @@ def draw_targets(weights: Tensor, n: int, seed: list[int]) -> tuple[Tensor, Tens
 
 
 def _estimated_gains(
-    x: Tensor, scale: Tensor | None, picks: Tensor, w: Tensor, u: Tensor, m: Tensor, bandwidth: float, fresh: Tensor
+    x: Tensor,
+    scale: Tensor | None,
+    picks: Tensor,
+    w: Tensor,
+    u: Tensor,
+    m: Tensor,
+    bandwidth: float,
+    drawn: int,
+    seed: list[int],
 ) -> tuple[Tensor, Tensor]:
-    """Gains [k] of the picks and their standard errors [k], by rows ``fresh`` [T] drawn for this."""
+    """Gains [k] of the picks and their standard errors [k], by rows drawn for this."""
+    fresh, weights = draw_targets(w, drawn, seed)
     points, goals = _points(x, scale, picks), _points(x, scale, fresh)
-    total = float(w.double().sum())
+    total = float(weights.double().sum())
+    share = weights / total  # of the draws that hit a row
     reached, own = m[fresh].clone(), m[picks].clone()  # how far targets and picks are covered
     gains, errors = torch.empty_like(u[picks]), torch.empty_like(u[picks])
     for part in torch.arange(len(picks), device=x.device).split(max(1, SIMILARITIES // (len(goals) + len(picks)))):
@@ -174,8 +184,9 @@ def _estimated_gains(
         for b, similarity, to_pick in zip(part.tolist(), to_goals, to_picks, strict=True):
             extra = (similarity - reached).clamp_min(0)
             extra[fresh == picks[b]] = 0  # its own term is added by itself
-            gains[b] = u[picks[b]] * (w[picks[b]] * (1 - own[b]) + total * extra.mean())
-            errors[b] = u[picks[b]] * total * extra.std(correction=0) / len(fresh) ** 0.5
+            mean = extra @ share
+            gains[b] = u[picks[b]] * (w[picks[b]] * (1 - own[b]) + total * mean)
+            errors[b] = u[picks[b]] * total * ((extra - mean).square() @ share / drawn).sqrt()
             torch.maximum(reached, similarity, out=reached)
             torch.maximum(own, to_pick, out=own)
     return gains, errors

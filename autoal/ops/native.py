@@ -65,6 +65,12 @@ def cuda_status() -> tuple[int, str]:
     return int(_core.cuda.device_count()), str(_core.cuda.status())
 
 
+def take_counts() -> tuple[int, int]:
+    """Pairs of rows that CPU selections of this process compared since the last call: one by one, in panels."""
+    alone, in_panels = cpu.take_counts()
+    return int(alone), int(in_panels)
+
+
 def uncertainty_scores(x: Tensor, probs: bool, tolerance: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """x [N, C] -> entropy, margin, least_confidence [N], bad_row [1]."""
     x = x.contiguous()

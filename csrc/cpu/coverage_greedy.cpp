@@ -7,6 +7,7 @@
 #include <queue>
 #include <vector>
 
+#include "common/counts.h"
 #include "common/parallel.h"
 #include "cpu/isa.h"
 #include "ops.h"
@@ -98,6 +99,7 @@ class Coverage {
     const int64_t work = kBlock * kChunk * width_ * x_.cols;  // of a task: a block of rows and a chunk of panels
     const int64_t at_once = std::max<int64_t>(num_threads(), kTickWork / work);
     sums_.assign(n * chunks, 0.0);
+    counts().in_panels += n * targets_.size();
     for (int64_t begin = 0; begin < blocks * chunks; begin += at_once) {
       parallel_for(std::min(at_once, blocks * chunks - begin), [&](int64_t task) {
         const int64_t block = (begin + task) / chunks, chunk = (begin + task) % chunks, from = block * kBlock;
@@ -117,6 +119,7 @@ class Coverage {
     std::vector<float> point(stride_);
     hot_.read_row(x_.data, static_cast<int>(x_.dtype), row, x_.cols, scale_, point.data());
     if (own_) picks_.add(point.data(), norms_[row]);
+    counts().in_panels += targets_.size();
     parallel_for(chunks_of(targets_.count(), kChunk), [&](int64_t chunk) {
       std::vector<float> k(width_);
       for (int64_t panel = chunk * kChunk; panel < std::min(targets_.count(), (chunk + 1) * kChunk); ++panel) {
@@ -198,6 +201,7 @@ class Coverage {
   void cover_rows(const int64_t* rows, int64_t n, const float* points, const float* norms, float* k) {
     int64_t first = picks_.size();
     for (int64_t r = 0; r < n; ++r) first = std::min<int64_t>(first, seen_[rows[r]]);
+    counts().in_panels += n * (picks_.size() - first / width_ * width_);
     for (int64_t panel = first / width_; panel < picks_.count(); ++panel) {
       kernel(picks_, panel, points, n, norms, k);
       for (int64_t r = 0; r < n; ++r)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/counts.h"
 #include "common/parallel.h"
 #include "common/random.h"
 #include "ops.h"
@@ -20,6 +21,7 @@ class Weights {
   // Calls update(begin, end) -> sum of value[begin, end) for each chunk.
   template <class Update>
   void update(const Update& update) {
+    counts().alone += n_;
     parallel_for(static_cast<int64_t>(sums_.size()),
                  [&](int64_t k) { sums_[k] = update(k * kDrawChunk, std::min(n_, (k + 1) * kDrawChunk)); });
   }

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "common/counts.h"
 #include "common/parallel.h"
 #include "cpu/euclidean.h"
 #include "cpu/isa.h"
@@ -33,6 +34,7 @@ void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, i
   const auto cover = [&](int64_t row) {
     hot.read_row(x.data, dtype, row, x.cols, scale, center.data());
     distance[row] = -1.0f;
+    counts().alone += x.rows;
     parallel_for(chunks, [&](int64_t chunk) {
       std::vector<float> buffer(padded(x.cols));
       double total;
@@ -129,6 +131,7 @@ class LazyTraversal {
     while (Key{bound[best], rows[best]} > floor) {
       if (take(rows[best], bound[best])) return;
       bound[best] = -1.0f;
+      counts().alone += n;
       for (int64_t i = best = 0; i < n; ++i) {
         bound[i] = std::min(bound[i], metric_.between(points_.data() + i * stride, metric_.count() - 1));
         if (bound[i] > bound[best]) best = i;

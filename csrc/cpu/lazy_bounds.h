@@ -19,6 +19,7 @@
 #include <mutex>
 #include <vector>
 
+#include "common/counts.h"
 #include "common/parallel.h"
 #include "ops.h"
 
@@ -54,6 +55,7 @@ class LazyBounds {
 
   // Lowers all bounds by the newest center, the only one that they have not met.
   void cover_all() {
+    counts().alone += metric_.rows();
     const int64_t grain = std::max<int64_t>(1, kPassGrain / metric_.numbers_per_row());
     for_slabs(metric_.rows(), std::max<int64_t>(kSlab / metric_.numbers_per_row(), 4096),
               [&](int64_t begin, int64_t end) {
@@ -139,6 +141,7 @@ class LazyBounds {
   void refresh_block(const Request* requests, int64_t n, Scratch& scratch) {
     auto& [late, active, bounds, hits, points] = scratch;
     const int64_t count = metric_.count(), width = metric_.width();
+    int64_t alone = 0, in_panels = 0;
     late.clear();
     points.reserve(metric_, n);
     for (int64_t i = 0; i < n; ++i) {
@@ -149,9 +152,12 @@ class LazyBounds {
         late.push_back({row, floor});
         continue;
       }
-      while (seen_[row] < count && bound[row] > floor) metric_.cover(row, row + 1, seen_[row]++, bound.data(), points);
+      for (; seen_[row] < count && bound[row] > floor; ++alone)
+        metric_.cover(row, row + 1, seen_[row]++, bound.data(), points);
     }
+    counts().alone += alone;
     if (late.empty()) return;
+    alone = 0;
 
     const int64_t capacity = static_cast<int64_t>(late.size());
     active.resize(capacity);
@@ -168,6 +174,7 @@ class LazyBounds {
       if (n_active == 0) continue;
       for (int64_t slot = 0; slot < n_active; ++slot) bounds[slot] = bound[active[slot].row];
       metric_.meet(points, n_active, panel, bounds.data(), hits.data());
+      in_panels += n_active * (last - first);
       for (int64_t slot = n_active - 1; slot >= 0; --slot) {
         const auto [row, floor] = active[slot];
         uint64_t left = hits[slot];
@@ -176,6 +183,7 @@ class LazyBounds {
           const int64_t center = first + __builtin_ctzll(left);
           if (!metric_.might_lower(points, slot, center, bound[row])) continue;
           bound[row] = std::min(bound[row], metric_.distance(points, slot, center));
+          ++alone;
         }
         seen_[row] = static_cast<int32_t>(last);
         if (bound[row] > floor || last % kStop != 0) continue;
@@ -185,6 +193,8 @@ class LazyBounds {
         }
       }
     }
+    counts().alone += alone;
+    counts().in_panels += in_panels;
   }
 
   Metric& metric_;

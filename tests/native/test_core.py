@@ -10,8 +10,10 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from autoal import _core
+from autoal.ops import native
 
 cpu = _core.cpu
 
@@ -253,3 +255,23 @@ def test_hot_objects_hold_no_shared_standard_library_code():
 def test_lives_beside_torch_in_either_order(order):
     code = f"{order}\nimport numpy as np\nassert torch.ones(1000, 1000).mm(torch.ones(1000, 1000))[0, 0] == 1000\n"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_compared_pairs_are_counted():
+    x = torch.randn(3000, 8, generator=torch.Generator().manual_seed(0))
+    none = torch.empty(0, dtype=torch.int64)
+    native.take_counts()
+    native.kcenter_greedy(x, None, none, 0, 30, native.PLAIN)
+    native.kmeanspp(x, 0, 30, 1, native.PLAIN)
+    assert native.take_counts() == (3000 * 30 + 3000 * 29, 0)
+    lazy = []
+    for threads in (1, 3):
+        native.cpu.set_num_threads(threads)
+        native.kcenter_greedy(x, None, none, 0, 300, native.LAZY)
+        lazy.append(native.take_counts())
+    native.cpu.set_num_threads(2)
+    assert lazy[0] == lazy[1] and 0 < sum(lazy[0]) < 3000 * 300
+    ones, targets = torch.ones(3000), torch.arange(3000)
+    native.coverage_greedy(x, None, targets, ones, None, ones, 0 * ones, none, 1.0, 5, native.PLAIN)
+    alone, in_panels = native.take_counts()
+    assert alone == 0 and in_panels == 3000 * (3000 + 2999 + 2998 + 2997 + 2996) + 5 * 3000

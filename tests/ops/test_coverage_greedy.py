@@ -168,6 +168,7 @@ def test_drawn_targets_are_unbiased():
 
 def test_drawn_targets_cost_little_and_tell_their_error():
     x, parts = problem(2000, d=8)
+    parts["weights"] = parts["weights"] ** 6  # some rows are drawn more than once
     s = similarities(x, 2.0)
 
     def true_gains(picks):
@@ -183,7 +184,7 @@ def test_drawn_targets_cost_little_and_tell_their_error():
         assert truth.sum() > 0.9 * exact
         off.append((gains.numpy() - truth) / errors.numpy())
         covered.append(gains.numpy().sum() / truth.sum())
-    assert abs(np.mean(covered) - 1) < 0.02  # no pick looks better than it is
+    assert abs(np.mean(covered) - 1) < 3 * np.std(covered) / 20**0.5 < 0.1  # no pick looks better than it is
     assert 0.3 < np.std(off) < 1.3  # systematic draws err less than the formula, which holds for independent ones
     assert true_gains(np.arange(20)).sum() < 0.8 * exact
     again = ops.coverage_greedy(x, 20, bandwidth=2.0, targets=1000, seed=19, **parts)
