@@ -35,12 +35,12 @@ $(VENV)/linters: $(VENV)/installed requirements-dev.txt
 	$(BIN)/python -m pip install $(PIP_ARGS) --quiet -r requirements-dev.txt
 	touch $@
 
-# All benchmarks beside their peers, into OUT; half an hour on two cores.
+# All benchmarks beside their peers, into OUT; BENCH_ARGS=--quick: small sizes, to see that it runs.
 OUT ?= results/benchmarks
 bench: $(VENV)/installed
 	$(BIN)/python -m pip install $(PIP_ARGS) --quiet -r benchmarks/requirements.txt
 	for script in benchmarks/bench_*.py; do \
-	  $(BIN)/python $$script --out $(OUT)/$$(basename $$script .py | cut -c7-).json || exit 1; done
+	  $(BIN)/python $$script $(BENCH_ARGS) --out $(OUT)/$$(basename $$script .py | cut -c7-).json || exit 1; done
 	$(BIN)/python benchmarks/chart.py $(OUT) $(OUT)/kernels.png
 
 clean:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -117,26 +118,20 @@ def tolerance(x: Tensor) -> float:
     return 1e-3 if x.dtype == torch.float32 else 1e-2
 
 
-def warn_of_duplicates(filled: Tensor, k: int) -> None:
-    """Warns if the last ``filled`` [1] of ``k`` picks were made only to fill up."""
-    if not capturing(filled) and int(filled):
-        warnings.warn(
-            f"{int(filled)} of {k} picks are copies of earlier picks or labeled rows, taken by lowest index: "
-            "the pool has no other rows left",
-            DuplicatesWarning,
-            stacklevel=3,
-        )
+COPIES = "are copies of earlier picks or labeled rows, taken by lowest index: the pool has no other rows left"
 
 
-def warn_of_no_coverage(filled: Tensor, k: int) -> None:
-    """Warns if the last ``filled`` [1] of ``k`` picks covered nothing that was not covered before."""
+def warn_of_filling(filled: Tensor, k: int, what: str = COPIES) -> None:
+    """Warns if the last ``filled`` [1] of ``k`` picks were made only to fill up; ``what`` says what they are."""
     if not capturing(filled) and int(filled):
-        warnings.warn(
-            f"{int(filled)} of {k} picks have gain 0, taken by lowest index: what has weight is covered already, "
-            "or gain and weights are 0",
-            DuplicatesWarning,
-            stacklevel=3,
-        )
+        warnings.warn(f"{int(filled)} of {k} picks {what}", DuplicatesWarning, stacklevel=3)
+
+
+def rows_beside(x: Tensor, rows: np.ndarray) -> Tensor:
+    """``rows`` [L] int64 on the device of x."""
+    if not len(rows):  # no copy from the host: this form can be captured in a CUDA graph
+        return torch.empty(0, dtype=torch.int64, device=x.device)
+    return torch.from_numpy(rows).to(x.device)
 
 
 def _listed(mask: Tensor, rows: Tensor | None) -> str:

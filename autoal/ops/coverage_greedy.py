@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +17,9 @@ from autoal.ops.knn import knn
 SLICE = 1 << 16  # rows whose distances to labeled ones are looked at together
 SIMILARITIES = 1 << 22  # held together
 SAMPLE = 1000  # rows that tell the bandwidth where no labeled ones do
+NO_GAIN = "have gain 0, taken by lowest index: what has weight is covered already, or gain and weights are 0"
+LARGEST = 1e15  # weight, and gain: no sum of their products overflows float32
+BANDWIDTHS = 1e-37, 1e37  # that float32 has
 SMALLEST = 1e-3  # of squared distances over squared norms: bounds the bandwidth where rows coincide
 
 
@@ -63,12 +65,12 @@ def coverage_greedy(
     Args:
         embeddings: [N, D] float, numpy (memory maps too) or torch. Copies that this makes: one of all targets.
         k: Number of picks.
-        weights: [N] float >= 0, what it is worth to cover a row; all 1 if left out.
-        gain: [N] float >= 0, a factor of a row's gain, such as its uncertainty; all 1 if left out.
+        weights: [N] float in [0, 1e15], what it is worth to cover a row; all 1 if left out.
+        gain: [N] float in [0, 1e15], a factor of a row's gain, such as its uncertainty; all 1 if left out.
         labeled: [L] int64 rows that cover already; they are never picked.
         covered: [N] float in [0, 1], the similarity of each row to what lies outside of this pool.
-        bandwidth: > 0. Without it: 1 over the median, over the labeled rows, of the squared distance to the nearest
-            other one; where fewer than two are labeled, over 1,000 rows of the pool in even steps.
+        bandwidth: In [1e-37, 1e37]. Without it: 1 over the median, over the labeled rows, of the squared distance to
+            the nearest other one; where fewer than two are labeled, over 1,000 rows of the pool in even steps.
         metric: "cosine" (distances of rows brought to length one; a row of zeros is the origin), or "l2".
         targets: The sum over j is estimated from so many rows, drawn with probability proportional to ``weights``; a
             row's own term is always there. All rows can still be picked. None: the sum goes over all.
@@ -100,10 +102,10 @@ def coverage_greedy(
     if bandwidth is not None:
         bandwidth = _positive(bandwidth)
     x = contract.matrix(embeddings, "embeddings", "[N, D]")
-    w = _per_row(weights, "weights", x, math.inf, 1.0)
-    u = _per_row(gain, "gain", x, math.inf, 1.0)
+    w = _per_row(weights, "weights", x, LARGEST, 1.0)
+    u = _per_row(gain, "gain", x, LARGEST, 1.0)
     m = _per_row(covered, "covered", x, 1.0, 0.0)
-    centers = torch.from_numpy(checks.as_indices(() if labeled is None else labeled, "labeled", len(x))).to(x.device)
+    centers = contract.rows_beside(x, checks.as_indices(() if labeled is None else labeled, "labeled", len(x)))
     kept = contract.kept_rows(x, "embeddings", on_nonfinite)
     if kept is not None:
         x, w, u, m = (part[kept] for part in (x, w, u, m))
@@ -118,12 +120,12 @@ def coverage_greedy(
     if len(centers) and k:
         m = torch.maximum(m, _covered_by(x, scale, centers, bandwidth))
     drawn = 0 if targets is None or targets >= int((w > 0).sum()) else targets
-    goals, goal_weights = draw_targets(w, drawn, [seed, 0]) if drawn else (torch.arange(len(x)).to(w.device), w)
+    goals, goal_weights = draw_targets(w, drawn, [seed, 0]) if drawn else (torch.arange(len(x), device=x.device), w)
     with native.ticking(progress):
         picks, gains, filled = torch.ops.autoal.coverage_greedy(
             x, scale, goals, goal_weights, w if drawn else None, u, m, centers, bandwidth, k
         )
-    contract.warn_of_no_coverage(filled, k)
+    contract.warn_of_filling(filled, k, NO_GAIN)
     if progress is not None:
         progress(k)
     errors = torch.zeros_like(gains)
@@ -144,7 +146,7 @@ def nearest_bandwidth(points: Tensor) -> float:
         return 1.0
     squared = knn(points, points, 2, backend="exact").distances[:, 1].square()  # a copy may come before the row itself
     floor = SMALLEST * float(points.float().square().sum(1).mean())
-    return 1 / (max(float(squared.quantile(0.5)), floor) or 1.0)
+    return min(max(1 / (max(float(squared.quantile(0.5)), floor) or 1.0), BANDWIDTHS[0]), BANDWIDTHS[1])
 
 
 def draw_targets(weights: Tensor, n: int, seed: list[int]) -> tuple[Tensor, Tensor]:
@@ -222,16 +224,16 @@ def _per_row(value: Any, name: str, x: Tensor, high: float, default: float) -> T
     numbers = checks.as_floats(value, name, "[N]").to(x.device, torch.float32)
     if len(numbers) != len(x):
         raise ValueError(f"{name} must hold one number for each of the {len(x)} rows, got {len(numbers)}")
-    wrong = ~((numbers >= 0) & (numbers <= high) & torch.isfinite(numbers))
+    wrong = ~((numbers >= 0) & (numbers <= high))  # NaN compares false
     if not contract.capturing(x) and bool(wrong.any()):
-        limits = "at least 0 and finite" if high == math.inf else f"between 0 and {high:g}"
-        raise ValueError(f"{name} must be {limits}, which fails in {checks.name_rows(wrong.nonzero()[:, 0].tolist())}")
+        listed = checks.name_rows(wrong.nonzero()[:, 0].tolist())
+        raise ValueError(f"{name} must be between 0 and {high:g}, which fails in {listed}")
     return numbers
 
 
 def _positive(bandwidth: Any) -> float:
     if isinstance(bandwidth, bool) or not isinstance(bandwidth, (int, float, np.integer, np.floating)):
         raise TypeError(f"bandwidth must be a number above 0, got {bandwidth!r}")
-    if not 0 < bandwidth < math.inf:
-        raise ValueError(f"bandwidth must be above 0 and finite, got {bandwidth}")
+    if not BANDWIDTHS[0] <= bandwidth <= BANDWIDTHS[1]:
+        raise ValueError(f"bandwidth must be between {BANDWIDTHS[0]:g} and {BANDWIDTHS[1]:g}, got {bandwidth}")
     return float(bandwidth)

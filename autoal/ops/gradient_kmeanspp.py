@@ -71,7 +71,7 @@ def gradient_kmeanspp(
         k = contract.check_k(k, len(x))
         with native.ticking(progress):
             picks, filled, _ = torch.ops.autoal.gradient_kmeanspp(x, *arguments, h, k, seed)
-    contract.warn_of_duplicates(filled, k)
+    contract.warn_of_filling(filled, k)
     if progress is not None:
         progress(k)
     return contract.answer(picks if rows is None else rows[picks], logits)

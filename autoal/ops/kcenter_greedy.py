@@ -72,8 +72,10 @@ def kcenter_greedy(
             first = -1 if len(centers) else int(reference.uniform(seed, 0) * len(x))
         scale = inverse_norms(x) if metric == "cosine" else None
         with native.ticking(progress):
-            picks, radius, filled = torch.ops.autoal.kcenter_greedy(x, scale, _on(x, centers), first, k)
-        contract.warn_of_duplicates(filled, k)
+            picks, radius, filled = torch.ops.autoal.kcenter_greedy(
+                x, scale, contract.rows_beside(x, centers), first, k
+            )
+        contract.warn_of_filling(filled, k)
     if progress is not None:
         progress(k)
     if kept is not None:
@@ -101,9 +103,3 @@ def _without_dropped(
         raise ValueError(f"first must be a finite row; row {first} holds NaN or Inf and was dropped")
     centers = position[centers]
     return x[kept], centers[centers >= 0], None if first is None else int(position[first])
-
-
-def _on(x: Tensor, centers: np.ndarray) -> Tensor:
-    if not len(centers):  # no copy from the host: this form can be captured in a CUDA graph
-        return torch.empty(0, dtype=torch.int64, device=x.device)
-    return torch.from_numpy(centers).to(x.device)

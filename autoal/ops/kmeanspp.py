@@ -62,7 +62,7 @@ def kmeanspp(
     if k:
         with native.ticking(progress):
             picks, filled = torch.ops.autoal.kmeanspp(x, start, k, seed)
-        contract.warn_of_duplicates(filled, k)
+        contract.warn_of_filling(filled, k)
     if progress is not None:
         progress(k)
     return contract.answer(picks if kept is None else kept[picks], points)

@@ -66,13 +66,11 @@ class Coverage {
         picks_(own_ ? k : 0, x.cols),
         norms_(norms()) {
     std::vector<float> row(stride_);
+    if (own_) column_.assign(x.rows, -1);
     for (int64_t t = 0; t < targets.count; ++t) {
       if (targets.weights[t] == 0.0f) continue;
       const int64_t i = targets.rows[t];
-      if (own_) {
-        if (column_.empty()) column_.assign(x.rows, -1);
-        column_[i] = targets_.size();
-      }
+      if (own_) column_[i] = static_cast<int32_t>(targets_.size());
       hot_.read_row(x.data, static_cast<int>(x.dtype), i, x.cols, scale, row.data());
       targets_.add(row.data(), norms_[i]);
       weights_.push_back(targets.weights[t]);
@@ -94,8 +92,7 @@ class Coverage {
 
   // Gains [n] of rows as they are now.
   void gains(const int64_t* rows, int64_t n, double* out) {
-    const int64_t blocks = (n + kBlock - 1) / kBlock,
-                  chunks = std::max<int64_t>(1, chunks_of(targets_.count(), kChunk));
+    const int64_t blocks = (n + kBlock - 1) / kBlock, chunks = chunks_of(targets_.count(), kChunk);
     const int64_t work = kBlock * kChunk * width_ * x_.cols;  // of a task: a block of rows and a chunk of panels
     const int64_t at_once = std::max<int64_t>(num_threads(), kTickWork / work);
     sums_.assign(n * chunks, 0.0);
@@ -187,7 +184,7 @@ class Coverage {
       hot_.panel_products(points.data(), n, stride_, targets_.numbers(panel), x_.cols, products.data());
       if (own_)
         for (int64_t r = 0; r < n; ++r) {
-          const int64_t lane = column_.empty() ? -1 : column_[rows[r]] - panel * width_;
+          const int64_t lane = column_[rows[r]] - panel * width_;
           if (lane >= 0 && lane < width_) products[r * width_ + lane] = -kInfinity;  // as far away as can be: k = 0
         }
       const int64_t t = panel * width_;
@@ -220,7 +217,7 @@ class Coverage {
   Panels targets_, picks_;
   std::vector<float> norms_;                       // [N] |x|^2
   std::vector<float> weights_, covered_, limits_;  // of the targets; padded to whole panels
-  std::vector<int32_t> column_;                    // [N] which target a row is, or -1; empty if none counts
+  std::vector<int32_t> column_;                    // [N] which target a row is, or -1; where rows have own worth
   std::vector<float> covered_rows_;                // [N] m of a row by the picks it has met, where rows have own worth
   std::vector<int32_t> seen_;                      // [N] how many picks that is
   std::vector<double> sums_;
@@ -237,12 +234,9 @@ class LazyGreedy {
  public:
   LazyGreedy(Coverage& coverage, bool plain) : coverage_(coverage), plain_(plain) {}
 
-  void run(std::vector<int64_t> rows, int64_t n, int64_t k, const Selection& out) {
+  void run(const std::vector<int64_t>& rows, int64_t n, int64_t k, const Selection& out) {
     known_.assign(n, -1);
-    constexpr int64_t kSlab = 1 << 14;  // rows whose sums are held together
-    for (size_t begin = 0; begin < rows.size(); begin += kSlab)
-      renew({rows.begin() + begin, rows.begin() + std::min(rows.size(), begin + kSlab)});
-    *out.filled = 0;
+    renew(rows);
     for (int64_t step = 0; step < k; ++step) {
       const Bound best = next();
       out.picks[step] = best.row;
@@ -255,6 +249,7 @@ class LazyGreedy {
   }
 
  private:
+  static constexpr int64_t kSlab = 1 << 12;  // rows whose sums are held together
   static constexpr int64_t kFirst = 16;  // gains that are computed together; twice as many each time none of them wins
 
   // Takes the largest gain off the heap, once it is up to date.
@@ -285,11 +280,15 @@ class LazyGreedy {
   bool up_to_date(const Bound& bound) const { return bound.gain == 0.0 || known_[bound.row] == coverage_.picked; }
 
   void renew(const std::vector<int64_t>& rows) {
-    gains_.resize(rows.size());
-    coverage_.gains(rows.data(), static_cast<int64_t>(rows.size()), gains_.data());
-    for (size_t r = 0; r < rows.size(); ++r) {
-      known_[rows[r]] = static_cast<int32_t>(coverage_.picked);
-      heap_.push({gains_[r], rows[r]});
+    const int64_t n = static_cast<int64_t>(rows.size());
+    for (int64_t begin = 0; begin < n; begin += kSlab) {
+      const int64_t some = std::min(kSlab, n - begin);
+      gains_.resize(some);
+      coverage_.gains(rows.data() + begin, some, gains_.data());
+      for (int64_t r = 0; r < some; ++r) {
+        known_[rows[begin + r]] = static_cast<int32_t>(coverage_.picked);
+        heap_.push({gains_[r], rows[begin + r]});
+      }
     }
   }
 
@@ -313,7 +312,7 @@ void coverage_greedy(const Matrix& x, const float* scale, const Targets& targets
   for (int64_t i = 0; i < x.rows; ++i)
     if (!barred[i]) rows.push_back(i);
   Coverage coverage(x, scale, targets, gain, covered, gamma, k, tick);
-  LazyGreedy(coverage, passes == Passes::kPlain).run(std::move(rows), x.rows, k, out);
+  LazyGreedy(coverage, passes == Passes::kPlain).run(rows, x.rows, k, out);
 }
 
 }  // namespace autoal::cpu

@@ -161,8 +161,10 @@ class RejectionSampler {
       if (weight > p.level && known < metric_.count()) {  // picks of this batch are new to it
         std::vector<float>& point = points_[p.slot];
         if (point.empty()) metric_.load(p.row, point);
-        for (int64_t c = known; c < metric_.count() && weight > p.level; ++c, ++counts().alone)
+        int64_t c = known;
+        for (; c < metric_.count() && weight > p.level; ++c)
           weight = std::min(weight, metric_.between_loaded(p.row, point, c));
+        counts().alone += c - known;
       }
       if (weight > p.level) {
         take(p.row);

@@ -264,12 +264,12 @@ def test_compared_pairs_are_counted():
     native.kcenter_greedy(x, None, none, 0, 30, native.PLAIN)
     native.kmeanspp(x, 0, 30, 1, native.PLAIN)
     assert native.take_counts() == (3000 * 30 + 3000 * 29, 0)
-    lazy = []
+    lazy, before = [], native.cpu.num_threads()
     for threads in (1, 3):
         native.cpu.set_num_threads(threads)
         native.kcenter_greedy(x, None, none, 0, 300, native.LAZY)
         lazy.append(native.take_counts())
-    native.cpu.set_num_threads(2)
+    native.cpu.set_num_threads(before)
     assert lazy[0] == lazy[1] and 0 < sum(lazy[0]) < 3000 * 300
     ones, targets = torch.ones(3000), torch.arange(3000)
     native.coverage_greedy(x, None, targets, ones, None, ones, 0 * ones, none, 1.0, 5, native.PLAIN)

@@ -79,7 +79,7 @@ def test_lazy_picks_are_plain_picks_for_any_threads_and_instructions(spread, dra
     x, w, u, m = x * spread, *parts.values()
     targets = torch.arange(0, 3000, 3) if drawn else torch.arange(3000)
     arguments = (x, None, targets, w[targets], w if drawn else None, u, m, torch.tensor([5, 9]), 0.5, 200)
-    best = native.cpu.isa()
+    best, before = native.cpu.isa(), native.cpu.num_threads()
     native.cpu.set_isa(isa)
     try:
         answers = []
@@ -88,7 +88,7 @@ def test_lazy_picks_are_plain_picks_for_any_threads_and_instructions(spread, dra
             answers.append(native.coverage_greedy(*arguments, passes))
     finally:
         native.cpu.set_isa(best)
-        native.cpu.set_num_threads(2)
+        native.cpu.set_num_threads(before)
     for other in answers[1:]:
         assert all(torch.equal(a, b) for a, b in zip(answers[0], other, strict=True))
 
@@ -143,6 +143,19 @@ def test_dropped_rows_are_as_if_they_were_not_there():
     assert ours.tolist() == want.tolist()
     with pytest.raises(ValueError, match="rows 3, 11"):
         ops.coverage_greedy(x, 15, **parts)
+
+
+@pytest.mark.parametrize("bandwidth", [1e-37, 1e37])
+@pytest.mark.parametrize("size", [1e-15, 1e15])
+def test_the_ends_of_what_is_allowed(bandwidth, size):
+    x, _ = problem(30, 4, copies=2)
+    most = torch.full((60,), 1e15)
+    most[7] = 0
+    answer = ops.coverage_greedy(
+        size * x, 60, weights=most, gain=most, bandwidth=bandwidth, metric="l2", return_gains=True
+    )
+    assert sorted(answer.indices.tolist()) == list(range(60))
+    assert torch.isfinite(answer.gains).all() and (np.diff(answer.gains) <= 0).all()
 
 
 def test_inputs_are_not_written_to():
@@ -201,12 +214,12 @@ def test_as_many_targets_as_have_weight_are_all():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weights": torch.tensor([1.0, -1.0, 1.0])}, "weights must be at least 0 and finite, which fails in row 1"),
-        ({"gain": torch.tensor([1.0, 1.0, torch.inf])}, "gain must be at least 0 and finite, which fails in row 2"),
+        ({"weights": torch.tensor([1.0, -1.0, 1.0])}, "weights must be between 0 and 1e.15, which fails in row 1"),
+        ({"gain": torch.tensor([1.0, 1.0, torch.inf])}, "gain must be between 0 and 1e.15, which fails in row 2"),
         ({"covered": torch.tensor([0.0, 1.5, torch.nan])}, "covered must be between 0 and 1, which fails in rows 1, 2"),
         ({"weights": torch.ones(2)}, "weights must hold one number for each of the 3 rows, got 2"),
-        ({"bandwidth": 0}, "bandwidth must be above 0 and finite, got 0"),
-        ({"bandwidth": float("nan")}, "bandwidth must be above 0 and finite, got nan"),
+        ({"bandwidth": 0}, "bandwidth must be between 1e-37 and 1e.37, got 0"),
+        ({"bandwidth": float("nan")}, "bandwidth must be between 1e-37 and 1e.37, got nan"),
         ({"targets": 0}, "targets must be at least 1"),
         ({"metric": "cos"}, "Did you mean 'cosine'"),
         ({"labeled": [0, 1]}, "k must be between 0 and 1"),
