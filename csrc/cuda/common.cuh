@@ -135,6 +135,19 @@ void launch(const char* op, const Stream& stream, Kernel kernel, int64_t blocks,
   AUTOAL_CHECK(cudaGetLastError(), op);
 }
 
+// The same for as many blocks of kThreads as are on the device at once, `most` at the most: the kernel may call
+// dev::grid_sync(). What its blocks write for each other must not be read as constant (__ldg, const __restrict__).
+template <class Kernel, class... Args>
+void launch_together(const char* op, const Stream& stream, Kernel kernel, int64_t most, size_t shared, Args... args) {
+  int blocks = 0;
+  AUTOAL_CHECK(dev::resident_blocks(kernel, kThreads, shared, stream.device, &blocks), op);
+  const dim3 grid(static_cast<unsigned>(std::clamp<int64_t>(most, 1, std::max(blocks, 1))));
+  AUTOAL_CHECK(
+      dev::launch_together(kernel, grid, dim3(kThreads), shared, static_cast<cudaStream_t>(stream.handle), args...),
+      op);
+  AUTOAL_CHECK(cudaGetLastError(), op);
+}
+
 // Blocks for n rows at one warp each, or fewer with a grid-stride loop.
 inline int64_t warp_blocks(int64_t n) { return std::min((n + kWarps - 1) / kWarps, kMaxBlocks); }
 

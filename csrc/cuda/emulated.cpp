@@ -27,4 +27,5 @@ PYBIND11_MODULE(_emu, m) {
         settings.seed = seed;
       },
       pybind11::arg("order"), pybind11::arg("seed") = 0);
+  m.def("set_resident_blocks", [](unsigned n) { dev::host::settings().resident_blocks = n; });
 }

@@ -34,7 +34,7 @@ void __tsan_release(void*);
 namespace autoal::dev::host {
 namespace {
 
-enum class State : uint8_t { fresh, ready, at_block_barrier, at_warp_op, done };
+enum class State : uint8_t { fresh, ready, at_block_barrier, at_grid_barrier, at_warp_op, done };
 
 #if defined(__x86_64__) && !defined(AUTOAL_EMU_UCONTEXT)
 #define AUTOAL_EMU_ASM 1
@@ -54,8 +54,11 @@ struct Meeting {  // what the lanes of one warp operation handed in
   int readers = 0;
 };
 
+struct Block;
+
 struct Fiber {
   State state = State::fresh;
+  Block* home = nullptr;
   uint3 tid;
   unsigned linear = 0;
   Context context{};
@@ -69,9 +72,30 @@ struct Fiber {
 #endif
 #if AUTOAL_EMU_TSAN
   void* tsan = nullptr;
-  char* stack_of[2] = {};
-  void* tsan_of[2] = {};  // of even and of odd blocks: a race between two blocks is one of two threads
 #endif
+};
+
+struct Shared {
+  const void* id;
+  void* p;
+  size_t bytes;
+};
+
+// Blocks of a plain launch run one after the other, in two of these by turns: a race between two blocks is one of two
+// threads. Those of a cooperative launch are all there at once.
+struct Block {
+  uint3 id;
+  std::vector<Fiber> fibers;
+  std::vector<Shared> shared;
+  std::vector<Meeting> meetings;
+  std::vector<int> free_meetings;
+  std::vector<unsigned> turn, next;  // the fibers that can go on, now and afterwards
+  unsigned done = 0, at_barrier = 0, at_grid_barrier = 0;
+#if AUTOAL_EMU_TSAN
+  char barrier_tag = 0, warp_tag[32] = {};
+#endif
+
+  bool finished() const { return done == fibers.size(); }
 };
 
 [[noreturn]] void fail(const std::string& what) { throw EmulationError(what); }
@@ -80,25 +104,31 @@ class Machine {
  public:
   Settings settings;
   dim3 grid, block;
-  uint3 block_id;
   Fiber* self = nullptr;
 
-  void run(dim3 g, dim3 b, size_t shared, const std::function<void()>& body) {
+  void run(dim3 g, dim3 b, size_t shared, const std::function<void()>& body, bool together) {
     std::lock_guard<std::mutex> lock(mutex_);
     const uint64_t nb = uint64_t(b.x) * b.y * b.z, ng = uint64_t(g.x) * g.y * g.z;
     if (nb == 0 || nb > 1024 || ng == 0 || g.x > 0x7fffffffu || g.y > 65535 || g.z > 65535)
       fail("invalid launch configuration");
     if (shared > 227 * 1024) fail("too much dynamic shared memory");
+    if (together && ng > settings.resident_blocks) fail("a cooperative launch of more blocks than are resident");
     grid = g;
     block = b;
     body_ = &body;
     dynamic_bytes_ = shared;
+    together_ = together;
     rng_.seed(settings.seed);
-    fibers_.assign(nb, Fiber{});
+    error_ = nullptr;
+    blocks_.assign(together ? ng : std::min<uint64_t>(ng, 2), Block{});
+    for (Block& one : blocks_) {
+      one.fibers.assign(nb, Fiber{});
+      for (Fiber& f : one.fibers) f.home = &one;
+    }
 #if AUTOAL_EMU_TSAN
     home_tsan_ = __tsan_get_current_fiber();
-    for (Fiber& f : fibers_)
-      for (void*& t : f.tsan_of) t = __tsan_create_fiber(0);
+    for (Block& one : blocks_)
+      for (Fiber& f : one.fibers) f.tsan = __tsan_create_fiber(0);
     __tsan_release(&start_tag_);
 #endif
     struct End {
@@ -106,35 +136,48 @@ class Machine {
       ~End() {
 #if AUTOAL_EMU_TSAN
         __tsan_acquire(&m.done_tag_);
-        for (Fiber& f : m.fibers_)
-          for (int i = 0; i < 2; ++i) {
-            __tsan_destroy_fiber(f.tsan_of[i]);
-            if (f.stack_of[i]) m.free_stacks_.push_back(f.stack_of[i]);
+        for (Block& one : m.blocks_)
+          for (Fiber& f : one.fibers) {
+            __tsan_destroy_fiber(f.tsan);
+            if (f.stack) m.free_stacks_.push_back(f.stack);
           }
         for (void* p : m.old_shared_) std::free(p);
         m.old_shared_.clear();
 #endif
-        m.free_shared();
+        for (Block& one : m.blocks_) free_shared(one);
       }
     } end{*this};
-    for (uint64_t k = 0; k < ng; ++k) {
-      const uint64_t i = settings.order == Order::reverse ? ng - 1 - k : k;
-      block_id = {unsigned(i % g.x), unsigned(i / g.x % g.y), unsigned(i / (uint64_t(g.x) * g.y))};
-#if AUTOAL_EMU_TSAN
-      odd_ = int(k % 2);
-      for (Fiber& f : fibers_) f.tsan = f.tsan_of[odd_];
-#endif
-      run_block();
+    try {
+      if (together) {
+        for (uint64_t k = 0; k < ng; ++k) start(blocks_[k], k);
+        run_together();
+      } else {
+        for (uint64_t k = 0; k < ng; ++k) {
+          Block& one = blocks_[k % 2];
+          start(one, settings.order == Order::reverse ? ng - 1 - k : k);
+          while (!one.finished()) take_turn(one);
 #if AUTOAL_EMU_TSAN  // freed only when the grid is done: to free is an access, ordered after the block's
-      for (const Shared& sh : shared_) old_shared_.push_back(sh.p);
-      shared_.clear();
+          for (const Shared& sh : one.shared) old_shared_.push_back(sh.p);
+          one.shared.clear();
 #endif
-      free_shared();
+          free_shared(one);
+        }
+      }
+    } catch (...) {
+      for (Block& one : blocks_)
+        for (Fiber& f : one.fibers) {  // their frames are dropped, not unwound
+#if AUTOAL_EMU_ASAN
+          if (f.stack) __asan_unpoison_memory_region(f.stack, kStack);
+#endif
+          drop(f);
+        }
+      throw;
     }
   }
 
   void* shared(const void* id, size_t bytes) {
-    for (const Shared& s : shared_)
+    std::vector<Shared>& mine = self->home->shared;
+    for (const Shared& s : mine)
       if (s.id == id) {
 #if AUTOAL_EMU_TSAN
         __tsan_acquire(&alloc_tag_);
@@ -143,7 +186,7 @@ class Machine {
       }
     if (!id) bytes = dynamic_bytes_;
     size_t total = bytes;
-    for (const Shared& s : shared_) total += s.bytes;
+    for (const Shared& s : mine) total += s.bytes;
     if (total > 227 * 1024) fail("too much shared memory");
     void* p = nullptr;  // its own allocation: the address sanitizer sees its bounds
 #if AUTOAL_EMU_TSAN     // allocated in the scheduler's name: it orders no kernel access
@@ -158,29 +201,43 @@ class Machine {
     if (failed) fail("out of memory");
     volatile unsigned char* v = static_cast<unsigned char*>(p);  // NaN: nothing may rely on zeros
     for (size_t i = 0; i < bytes; ++i) v[i] = 0xff;
-    shared_.push_back({id, p, bytes});
+    mine.push_back({id, p, bytes});
     return p;
   }
 
   void block_barrier() {
 #if AUTOAL_EMU_TSAN
-    __tsan_release(&barrier_tag_[odd_]);
+    char* tag = &self->home->barrier_tag;
+    __tsan_release(tag);
 #endif
     self->state = State::at_block_barrier;
     to_scheduler();
 #if AUTOAL_EMU_TSAN
-    __tsan_acquire(&barrier_tag_[odd_]);
+    __tsan_acquire(tag);
+#endif
+  }
+
+  void grid_barrier() {
+    if (!together_) fail("a barrier of the grid in a launch that is not cooperative");
+#if AUTOAL_EMU_TSAN
+    __tsan_release(&grid_tag_);
+#endif
+    self->state = State::at_grid_barrier;
+    to_scheduler();
+#if AUTOAL_EMU_TSAN
+    __tsan_acquire(&grid_tag_);
 #endif
   }
 
   void warp_barrier(uint32_t mask) {
 #if AUTOAL_EMU_TSAN
-    __tsan_release(&warp_tag_[odd_][self->linear / 32]);
+    char* tag = &self->home->warp_tag[self->linear / 32];
+    __tsan_release(tag);
 #endif
     self->meeting = -1;
     meet("__syncwarp", mask);
 #if AUTOAL_EMU_TSAN
-    __tsan_acquire(&warp_tag_[odd_][self->linear / 32]);
+    __tsan_acquire(tag);
 #endif
   }
 
@@ -189,32 +246,24 @@ class Machine {
     self->slot = value;
     self->meeting = 0;
     meet(name, mask);
-    Meeting& m = meetings_[self->meeting];
+    Meeting& m = self->home->meetings[self->meeting];
     for (int i = 0; i < 32; ++i) const_cast<volatile uint64_t&>(all[i]) = m.value[i];
-    if (--m.readers == 0) free_meetings_.push_back(self->meeting);
+    if (--m.readers == 0) self->home->free_meetings.push_back(self->meeting);
     return self->linear % 32;
   }
 
  private:
   static constexpr size_t kStack = 64 * 1024, kGuard = 4096;
-  struct Shared {
-    const void* id;
-    void* p;
-    size_t bytes;
-  };
 
   std::mutex mutex_;
-  std::vector<Fiber> fibers_;
-  std::vector<Shared> shared_;
+  std::vector<Block> blocks_;
   size_t dynamic_bytes_ = 0;
+  bool together_ = false;
   std::vector<char*> free_stacks_;
-  std::vector<Meeting> meetings_;
-  std::vector<int> free_meetings_;
   Context home_{};
   const std::function<void()>* body_ = nullptr;
   std::exception_ptr error_;
   std::mt19937_64 rng_;
-  std::vector<unsigned> turn_, next_;
 #if AUTOAL_EMU_ASAN
   const void* home_bottom_ = nullptr;
   size_t home_size_ = 0;
@@ -223,13 +272,12 @@ class Machine {
 #if AUTOAL_EMU_TSAN
   void* home_tsan_ = nullptr;
   std::vector<void*> old_shared_;
-  char alloc_tag_ = 0, start_tag_ = 0, done_tag_ = 0, barrier_tag_[2] = {}, warp_tag_[2][32] = {};
-  int odd_ = 0;
+  char alloc_tag_ = 0, start_tag_ = 0, done_tag_ = 0, grid_tag_ = 0;
 #endif
 
-  void free_shared() {
-    for (const Shared& s : shared_) std::free(s.p);
-    shared_.clear();
+  static void free_shared(Block& one) {
+    for (const Shared& s : one.shared) std::free(s.p);
+    one.shared.clear();
   }
 
   void meet(const char* name, uint32_t mask) {
@@ -278,8 +326,7 @@ class Machine {
     self = &f;
     if (f.state == State::fresh) {
 #if AUTOAL_EMU_TSAN  // no two of the sanitizer's threads share a stack
-      if (!f.stack_of[odd_]) f.stack_of[odd_] = take_stack();
-      f.stack = f.stack_of[odd_];
+      if (!f.stack) f.stack = take_stack();
 #else
       f.stack = take_stack();
 #endif
@@ -316,25 +363,26 @@ class Machine {
   }
 
   void drop(Fiber& f) {
-    if (!f.stack) return;
 #if !AUTOAL_EMU_TSAN
-    free_stacks_.push_back(f.stack);
-#endif
+    if (f.stack) free_stacks_.push_back(f.stack);
     f.stack = nullptr;
+#else
+    (void)f;  // the stack stays its own until the grid is done
+#endif
   }
 
   // Lets go every warp operation of this warp whose lanes are all there.
-  void release_warp(unsigned warp) {
-    const unsigned base = warp * 32, n = unsigned(std::min<size_t>(32, fibers_.size() - base));
+  static void release_warp(Block& one, unsigned warp) {
+    const unsigned base = warp * 32, n = unsigned(std::min<size_t>(32, one.fibers.size() - base));
     uint32_t seen = 0;
     for (unsigned l = 0; l < n; ++l) {
-      Fiber& f = fibers_[base + l];
+      Fiber& f = one.fibers[base + l];
       if (f.state != State::at_warp_op || seen >> l & 1) continue;
       bool all = true;
       for (uint32_t rest = f.warp_mask; rest && all; rest &= rest - 1) {
         const unsigned j = unsigned(__builtin_ctz(rest));
         if (j >= n) fail(std::string(f.warp_op) + ": the mask names a lane that the block has not");
-        const Fiber& o = fibers_[base + j];
+        const Fiber& o = one.fibers[base + j];
         if (o.state == State::done)
           fail(std::string(f.warp_op) + ": lane " + std::to_string(j) + " of the mask has returned");
         all = o.state == State::at_warp_op && o.warp_mask == f.warp_mask && o.warp_op == f.warp_op;
@@ -343,106 +391,140 @@ class Machine {
       seen |= f.warp_mask;
       int id = -1;
       if (f.meeting >= 0) {
-        if (free_meetings_.empty()) {
-          free_meetings_.push_back(int(meetings_.size()));
-          meetings_.emplace_back();
+        if (one.free_meetings.empty()) {
+          one.free_meetings.push_back(int(one.meetings.size()));
+          one.meetings.emplace_back();
         }
-        id = free_meetings_.back();
-        free_meetings_.pop_back();
-        meetings_[id].readers = __builtin_popcount(f.warp_mask);
+        id = one.free_meetings.back();
+        one.free_meetings.pop_back();
+        one.meetings[id].readers = __builtin_popcount(f.warp_mask);
       }
       for (uint32_t rest = f.warp_mask; rest; rest &= rest - 1) {
         const unsigned j = unsigned(__builtin_ctz(rest));
-        Fiber& o = fibers_[base + j];
-        if (id >= 0) meetings_[id].value[j] = o.slot;
+        Fiber& o = one.fibers[base + j];
+        if (id >= 0) one.meetings[id].value[j] = o.slot;
         o.meeting = id;
         o.state = State::ready;
-        next_.push_back(base + j);
+        one.next.push_back(base + j);
       }
     }
   }
 
-  void run_block() {
-    const unsigned n = unsigned(fibers_.size());
-    turn_.resize(n);
+  void start(Block& one, uint64_t number) {
+    const unsigned n = unsigned(one.fibers.size());
+    one.id = {unsigned(number % grid.x), unsigned(number / grid.x % grid.y),
+              unsigned(number / (uint64_t(grid.x) * grid.y))};
+    one.turn.resize(n);
     for (unsigned i = 0; i < n; ++i) {
-      Fiber& f = fibers_[i];
+      Fiber& f = one.fibers[i];
       f.state = State::fresh;
       f.linear = i;
       f.tid = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
-      turn_[i] = i;
+      one.turn[i] = i;
     }
-    meetings_.clear();
-    meetings_.reserve(n);  // at most one a fiber: references stay good
-    free_meetings_.clear();
-    free_meetings_.reserve(n);
-    shared_.reserve(64);  // fibers allocate nothing: that would be seen as theirs
-    error_ = nullptr;
+    one.meetings.clear();
+    one.meetings.reserve(n);  // at most one a fiber: references stay good
+    one.free_meetings.clear();
+    one.free_meetings.reserve(n);
+    one.shared.reserve(64);  // fibers allocate nothing: that would be seen as theirs
+    one.done = one.at_barrier = one.at_grid_barrier = 0;
+  }
+
+  // All fibers of the block that can go on do so once, up to where they next wait.
+  void take_turn(Block& one) {
+    const unsigned n = unsigned(one.fibers.size());
+    if (one.turn.empty()) fail(deadlock());
     const Order order = settings.order;
-    unsigned done = 0, at_barrier = 0;
-    std::vector<unsigned> later;
-    try {
-      while (done < n) {
-        if (turn_.empty()) fail(deadlock());
-        later.clear();
-        if (order == Order::reverse) std::sort(turn_.begin(), turn_.end(), std::greater<unsigned>());
-        if (order == Order::forward) std::sort(turn_.begin(), turn_.end());
-        if (order == Order::random) std::shuffle(turn_.begin(), turn_.end(), rng_);
-        if (order == Order::eager) {  // the lowest runnable warp (or, by the seed, the highest) first
-          const bool high = settings.seed & 1;
-          unsigned w = high ? 0 : ~0u;
-          for (unsigned i : turn_) w = high ? std::max(w, i / 32) : std::min(w, i / 32);
-          auto mid = std::stable_partition(turn_.begin(), turn_.end(), [&](unsigned i) { return i / 32 == w; });
-          later.assign(mid, turn_.end());
-          turn_.erase(mid, turn_.end());
-          std::shuffle(turn_.begin(), turn_.end(), rng_);
-        }
-        uint32_t touched = 0;
-        next_.assign(later.begin(), later.end());
-        for (unsigned i : turn_) {
-          Fiber& f = fibers_[i];
-          resume(f);
-          if (error_) std::rethrow_exception(error_);
-          if (f.state == State::done) ++done;
-          if (f.state == State::at_block_barrier) ++at_barrier;
-          if (f.state == State::at_warp_op || f.state == State::done) touched |= 1u << i / 32;
-        }
-        for (; touched; touched &= touched - 1) release_warp(unsigned(__builtin_ctz(touched)));
-        if (at_barrier && at_barrier + done == n) {
-          if (done)
-            fail("__syncthreads() reached by " + std::to_string(at_barrier) + " of " + std::to_string(n) +
-                 " threads: the others have returned");
-          for (unsigned i = 0; i < n; ++i) {
-            fibers_[i].state = State::ready;
-            next_.push_back(i);
-          }
-          at_barrier = 0;
-        }
-        turn_.swap(next_);
-      }
-    } catch (...) {
-      for (Fiber& f : fibers_) {  // their frames are dropped, not unwound
-#if AUTOAL_EMU_ASAN
-        if (f.stack) __asan_unpoison_memory_region(f.stack, kStack);
-#endif
-        drop(f);
-      }
-      throw;
+    std::vector<unsigned>& turn = one.turn;
+    one.next.clear();
+    if (order == Order::reverse) std::sort(turn.begin(), turn.end(), std::greater<unsigned>());
+    if (order == Order::forward) std::sort(turn.begin(), turn.end());
+    if (order == Order::random) std::shuffle(turn.begin(), turn.end(), rng_);
+    if (order == Order::eager) {  // the lowest runnable warp (or, by the seed, the highest) first
+      const bool high = settings.seed & 1;
+      unsigned w = high ? 0 : ~0u;
+      for (unsigned i : turn) w = high ? std::max(w, i / 32) : std::min(w, i / 32);
+      auto mid = std::stable_partition(turn.begin(), turn.end(), [&](unsigned i) { return i / 32 == w; });
+      one.next.assign(mid, turn.end());
+      turn.erase(mid, turn.end());
+      std::shuffle(turn.begin(), turn.end(), rng_);
+    }
+    uint32_t touched = 0;
+    for (unsigned i : turn) {
+      Fiber& f = one.fibers[i];
+      resume(f);
+      if (error_) std::rethrow_exception(error_);
+      if (f.state == State::done) ++one.done;
+      if (f.state == State::at_block_barrier) ++one.at_barrier;
+      if (f.state == State::at_grid_barrier) ++one.at_grid_barrier;
+      if (f.state == State::at_warp_op || f.state == State::done) touched |= 1u << i / 32;
+    }
+    for (; touched; touched &= touched - 1) release_warp(one, unsigned(__builtin_ctz(touched)));
+    if (one.at_barrier && one.at_barrier + one.done == n) {
+      if (one.done)
+        fail("__syncthreads() reached by " + std::to_string(one.at_barrier) + " of " + std::to_string(n) +
+             " threads: the others have returned");
+      set_ready(one);
+      one.at_barrier = 0;
+    }
+    turn.swap(one.next);
+  }
+
+  static void set_ready(Block& one) {
+    for (unsigned i = 0; i < unsigned(one.fibers.size()); ++i) {
+      one.fibers[i].state = State::ready;
+      one.next.push_back(i);
     }
   }
 
-  std::string deadlock() {
-    size_t barrier = 0, warp = 0;
-    std::string op;
-    for (Fiber& f : fibers_) {
-      barrier += f.state == State::at_block_barrier;
-      if (f.state == State::at_warp_op) {
-        ++warp;
-        op = f.warp_op;
+  // Blocks by turns, in the order of the settings; eager: each as far as it gets alone.
+  void run_together() {
+    std::vector<Block*> order;
+    for (Block& one : blocks_) order.push_back(&one);
+    if (settings.order == Order::reverse || (settings.order == Order::eager && settings.seed & 1))
+      std::reverse(order.begin(), order.end());
+    for (;;) {
+      bool moved = false, finished = true, at_barrier = true;
+      if (settings.order == Order::random) std::shuffle(order.begin(), order.end(), rng_);
+      for (Block* one : order) {
+        do {
+          if (one->turn.empty()) break;
+          take_turn(*one);
+          moved = true;
+        } while (settings.order == Order::eager);
+        finished &= one->finished();
+        at_barrier &= one->at_grid_barrier == one->fibers.size();
+      }
+      if (finished) return;
+      if (at_barrier) {
+        for (Block& one : blocks_) {
+          one.next.clear();
+          set_ready(one);
+          one.turn.swap(one.next);
+          one.at_grid_barrier = 0;
+        }
+      } else if (!moved) {
+        fail(deadlock());
       }
     }
-    return "deadlock: " + std::to_string(barrier) + " threads in __syncthreads(), " + std::to_string(warp) +
-           " in a warp operation (" + op + ")";
+  }
+
+  std::string deadlock() const {
+    size_t barrier = 0, grid_barrier = 0, warp = 0, done = 0;
+    std::string op;
+    for (const Block& one : blocks_)
+      for (const Fiber& f : one.fibers) {
+        barrier += f.state == State::at_block_barrier;
+        grid_barrier += f.state == State::at_grid_barrier;
+        done += f.state == State::done;
+        if (f.state == State::at_warp_op) {
+          ++warp;
+          op = f.warp_op;
+        }
+      }
+    return "deadlock: " + std::to_string(barrier) + " threads in __syncthreads(), " + std::to_string(grid_barrier) +
+           " at the grid's barrier, " + std::to_string(warp) + " in a warp operation (" + op + "), " +
+           std::to_string(done) + " returned";
   }
 };
 
@@ -475,13 +557,16 @@ void Machine::entry() {
 }  // namespace
 
 Settings& settings() { return machine().settings; }
-void run(dim3 g, dim3 b, size_t s, const std::function<void()>& f) { machine().run(g, b, s, f); }
+void run(dim3 g, dim3 b, size_t s, const std::function<void()>& f, bool together) {
+  machine().run(g, b, s, f, together);
+}
 uint3 thread_index() { return machine().self->tid; }
-uint3 block_index() { return machine().block_id; }
+uint3 block_index() { return machine().self->home->id; }
 dim3 block_dim() { return machine().block; }
 dim3 grid_dim() { return machine().grid; }
 void* shared_memory(const void* id, size_t bytes) { return machine().shared(id, bytes); }
 void block_barrier() { machine().block_barrier(); }
+void grid_barrier() { machine().grid_barrier(); }
 void warp_barrier(uint32_t mask) { machine().warp_barrier(mask); }
 unsigned warp_exchange(const char* name, uint32_t mask, uint64_t v, uint64_t (&all)[32]) {
   return machine().exchange(name, mask, v, all);

@@ -1,6 +1,7 @@
 // A small stand-in for the CUDA runtime that runs kernels on the CPU, so that the same
 // kernel source is executed by the tests where there is no GPU. One fiber per CUDA
-// thread, one block at a time; barriers and warp operations are rendezvous of fibers.
+// thread, one block at a time, or all blocks of a cooperative launch at once; barriers
+// and warp operations are rendezvous of fibers.
 // Not for production: it is slow by design and finds errors instead.
 //
 // host_cuda.cpp holds the scheduler and is never built with -fsanitize=thread: the
@@ -54,11 +55,12 @@ namespace host {
 struct Settings {
   Order order = Order::forward;
   uint64_t seed = 0;
-  uint64_t switches = 0;  // counted, for the curious
+  unsigned resident_blocks = 2;  // of a cooperative launch
+  uint64_t switches = 0;         // counted, for the curious
 };
 Settings& settings();
 
-void run(dim3 grid, dim3 block, size_t dynamic_shared, const std::function<void()>& body);
+void run(dim3 grid, dim3 block, size_t dynamic_shared, const std::function<void()>& body, bool together = false);
 
 // by value: the kernel's reads of them are no memory accesses of the kernel
 uint3 thread_index();
@@ -68,6 +70,7 @@ dim3 grid_dim();
 
 void* shared_memory(const void* id, size_t bytes);  // id == nullptr: the dynamic part
 void block_barrier();
+void grid_barrier();
 void warp_barrier(uint32_t mask);
 // Hands in a value, gives every lane's; returns the calling lane.
 unsigned warp_exchange(const char* name, uint32_t mask, uint64_t value, uint64_t (&all)[32]);
@@ -109,6 +112,20 @@ int launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, void* /*s
   host::run(grid, block, shared, [&] { kernel(P(args)...); });
   return 0;
 }
+
+template <class... P, class... A>
+int launch_together(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, void* /*stream*/, A&&... args) {
+  host::run(grid, block, shared, [&] { kernel(P(args)...); }, true);
+  return 0;
+}
+
+template <class... P>
+int resident_blocks(void (*)(P...), int /*threads*/, size_t /*shared*/, int /*device*/, int* blocks) {
+  *blocks = static_cast<int>(host::settings().resident_blocks);
+  return 0;
+}
+
+inline void grid_sync() { host::grid_barrier(); }
 
 }  // namespace autoal::dev
 
