@@ -13,8 +13,10 @@ from autoal.ops.contract import DuplicatesWarning
 from autoal.ops.coverage_greedy import CoverageGains, coverage_greedy
 from autoal.ops.gradient_kmeanspp import gradient_kmeanspp
 from autoal.ops.kcenter_greedy import kcenter_greedy
+from autoal.ops.kmeans import KMeans, kmeans
 from autoal.ops.kmeanspp import kmeanspp
 from autoal.ops.knn import KNN, knn
+from autoal.ops.typicality import Typicality, typicality
 from autoal.ops.uncertainty_scores import (
     MCUncertaintyScores,
     UncertaintyScores,
@@ -26,15 +28,19 @@ __all__ = [
     "KNN",
     "CoverageGains",
     "DuplicatesWarning",
+    "KMeans",
     "MCUncertaintyScores",
+    "Typicality",
     "UncertaintyScores",
     "backends",
     "coverage_greedy",
     "gradient_kmeanspp",
     "kcenter_greedy",
+    "kmeans",
     "kmeanspp",
     "knn",
     "mc_uncertainty_scores",
     "set_num_threads",
+    "typicality",
     "uncertainty_scores",
 ]

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 
 from autoal import checks
-from autoal.ops import native
-from autoal.ops.knn import import_faiss
+from autoal.ops import native, with_faiss
 
 
 def backends() -> dict[str, dict[str, Any]]:
@@ -43,9 +42,8 @@ def _cuda() -> dict[str, Any]:
 
 
 def _faiss() -> dict[str, Any]:
-    faiss = import_faiss()
+    faiss = with_faiss.import_faiss()
     if faiss is None:
         reason = f"not installed: {checks.how_to_install('cpu')}; until then ops.knn uses its own search"
         return {"live": False, "version": None, "gpu": False, "reason": reason}
-    gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
-    return {"live": True, "version": faiss.__version__, "gpu": gpu, "reason": None}
+    return {"live": True, "version": faiss.__version__, "gpu": with_faiss.sees_gpu(), "reason": None}

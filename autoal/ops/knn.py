@@ -1,4 +1,4 @@
-"""The k nearest rows: FAISS where it is installed, else matrix products in bounded memory, on CPU or CUDA."""
+"""The k nearest rows, exactly or by an inverted file that tells its recall; by FAISS where it is installed."""
 
 from __future__ import annotations
 
@@ -9,175 +9,185 @@ import torch
 from torch import Tensor
 
 from autoal import checks
-from autoal.ops import contract
+from autoal.ops import contract, with_faiss
+from autoal.ops.nearest import in_order, nearest
+from autoal.ops.rows import Rows, origin, sampled
 
 METRICS = ("l2", "cosine", "ip")
 BACKENDS = ("auto", "faiss", "exact")
+SAMPLE = 256  # queries searched exactly too, so that an approximate answer can tell its recall
 
-# Tiles of the exact search: 4 M distances (16 MB) whatever Q and N are; more fall out of the cache.
-TILE_QUERIES = 512
-TILE_ROWS = 8192
-SHIFT_ROWS = 255
-TRAIN_PER_LIST = 64  # rows per IVF list that its k-means sees
+# An inverted file is trained and filled before it saves anything; of fewer rows or queries exact search is done first.
+WORTH_ROWS, WORTH_QUERIES = 20_000, 4_000
 
 
-class KNN(NamedTuple):
-    """The k nearest rows of each query, nearest first; numpy or torch as the queries were.
-
-    Attributes:
-        distances: [Q, k] float32. l2: Euclidean; cosine: 1 - cos; ip: the inner product, largest first.
-        indices: [Q, k] int64 rows of the database.
-    """
-
+class _Neighbors(NamedTuple):
     distances: Any
     indices: Any
 
 
+class KNN(_Neighbors):
+    """The k nearest rows of each query, nearest first: ``distances, indices``, and beside the pair how they were found.
+
+    Attributes:
+        distances: [Q, k] float32. l2: Euclidean; cosine: 1 - cos; ip: the inner product, largest first. Numpy or torch
+            as the queries were.
+        indices: [Q, k] int64 rows of the database.
+        recall: Share of the k nearest that were found: 1.0 of an exact search, else measured on 256 of the queries (on
+            all, if there are fewer) by searching them exactly too. A row as near as the k-th counts as found.
+        nprobe: How many lists of the inverted file were searched; None: the search was exact.
+        backend: "faiss" or "exact" (our own products).
+    """
+
+    recall: float
+    nprobe: int | None
+    backend: str
+
+    def __new__(cls, distances: Any, indices: Any, recall: float, nprobe: int | None, backend: str) -> KNN:
+        """A pair with attributes, so that it unpacks to two."""
+        pair = super().__new__(cls, distances, indices)
+        pair.recall, pair.nprobe, pair.backend = recall, nprobe, backend
+        return pair
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """What a copy is made of."""
+        return (*self, self.recall, self.nprobe, self.backend)
+
+
 def knn(
-    queries: Any, database: Any, k: int, *, metric: str = "l2", backend: str = "auto", nprobe: int | None = None
+    queries: Any,
+    database: Any,
+    k: int,
+    *,
+    metric: str = "l2",
+    backend: str = "auto",
+    nprobe: int | None = None,
+    recall: float | None = None,
+    on_nonfinite: str = "raise",
 ) -> KNN:
-    """The k rows of the database nearest to each query.
+    """The k rows of the database nearest to each query; exact, unless ``nprobe`` or ``recall`` is given.
 
     Args:
-        queries: [Q, D] float, numpy or torch.
+        queries: [Q, D] float, numpy (memory maps too) or torch.
         database: [N, D] float on the same device.
         k: Number of neighbors. A query that is in the database is its own neighbor.
         metric: "l2", "cosine" (a row of zeros is at distance 1 from all), or "ip" (inner product).
         backend: "exact": our own tiled search, ties to the lowest index (within the rounding of float32; with TF32
-            switched on in torch, of TF32). "faiss": FAISS on the CPU. "auto": exact for CUDA tensors; for CPU tensors
-            FAISS if it is installed (``ops.backends()["faiss"]["live"]``), else exact.
-        nprobe: None searches all rows. A number searches that many lists of a FAISS IVF index: approximate, faster from
-            some 100,000 rows on. Distances are exact in any case.
+            switched on in torch, of TF32). "faiss": FAISS, on the device of the arrays (on CUDA by its GPU build).
+            "auto": FAISS for CPU arrays if it is installed (``ops.backends()["faiss"]["live"]``), else exact.
+        nprobe: Searches that many lists of a FAISS inverted file (IVF) of about sqrt(N) lists: approximate, with the
+            recall told. Distances are those of the rows found. The index holds a copy of the database.
+        recall: In (0, 1), instead of ``nprobe``: the smallest nprobe, in powers of two, that reaches this on a sample
+            of the queries; what the answer tells is measured on others. Where that cannot save time (fewer than 4,000
+            queries or 20,000 rows) or FAISS cannot run, the search is exact.
+        on_nonfinite: Rows with NaN or Inf: "raise", or "drop" = they are nobody's neighbors, and as queries have none:
+            index -1, at distance inf (ip: -inf).
+
+    Returns:
+        ``distances, indices``, which also has the attributes ``recall``, ``nprobe`` and ``backend``.
 
     Raises:
         MissingExtraError: If FAISS is asked for (by name or by ``nprobe``) and not installed.
         TypeError: If an input is no floating point array.
-        ValueError: If shapes or devices differ, ``k`` exceeds N, NaN or Inf occur, or options do not go together.
+        ValueError: If shapes or devices differ, ``k`` exceeds N, rows are not finite, or options do not go together.
+
+    References:
+        Johnson, Douze & Jegou 2019 (FAISS).
     """
     checks.check_choice(metric, "metric", METRICS)
     checks.check_choice(backend, "backend", BACKENDS)
+    checks.check_choice(on_nonfinite, "on_nonfinite", contract.ON_NONFINITE)
     q, x = contract.matrix(queries, "queries", "[Q, D]"), contract.matrix(database, "database", "[N, D]")
     if q.shape[1] != x.shape[1]:
         raise ValueError(f"queries and database must have rows of one length, got {q.shape[1]} and {x.shape[1]}")
     if q.device != x.device:
         raise ValueError(f"queries and database must be on one device, got {q.device} and {x.device}")
-    k = checks.as_count(k, "k", high=len(x), of="the rows of the database")
-    contract.kept_rows(q, "queries", "raise")
-    contract.kept_rows(x, "database", "raise")
+    nprobe, recall = check_effort(nprobe, recall)
+    rows = Rows(x, contract.kept_rows(x, "database", on_nonfinite))
+    asking = rows if queries is database else Rows(q, contract.kept_rows(q, "queries", on_nonfinite))
+    k = checks.as_count(k, "k", high=len(rows), of="the rows of the database")
+    found = search(asking, rows, k, metric, backend, nprobe, recall)
+    distances = asking.spread(found.distances, -torch.inf if metric == "ip" else torch.inf)
+    indices = asking.spread(rows.numbers(found.indices), -1)
+    distances, indices = (contract.answer(part, queries) for part in (distances, indices))
+    return KNN(distances, indices, found.recall, found.nprobe, found.backend)
+
+
+def search(
+    q: Rows, x: Rows, k: int, metric: str, backend: str, nprobe: int | None = None, recall: float | None = None
+) -> KNN:
+    """What ``knn`` does once its arguments are checked; indices are positions in x."""
+    approximate = nprobe is not None or (recall is not None and len(q) >= WORTH_QUERIES and len(x) >= WORTH_ROWS)
+    by_faiss = chooses_faiss(backend, x.device, nprobe=nprobe, approximate=approximate)
+    if by_faiss and x.on_cuda and k > with_faiss.GPU_MOST:
+        raise ValueError(f"k must be at most {with_faiss.GPU_MOST} for FAISS on a GPU, got {k}: pass backend='exact'")
+    if by_faiss and approximate and k and len(q):
+        return _approximate(q, x, k, metric, nprobe or 1, recall)
+    distances, indices = in_order(q, x, nearest(q, x, k, metric, by_faiss=by_faiss), metric)
+    return KNN(distances, indices, 1.0, None, "faiss" if by_faiss else "exact")
+
+
+def chooses_faiss(backend: str, device: torch.device, *, nprobe: int | None = None, approximate: bool = False) -> bool:
+    """Whether FAISS is to search rows on this device.
+
+    Raises:
+        MissingExtraError: If only FAISS can, and it is not installed.
+        ValueError: If only FAISS can, and it does not reach the device, or was ruled out.
+    """
+    if backend == "exact" and nprobe is not None:
+        raise ValueError("nprobe needs FAISS: leave it out, or pass backend='faiss'")
+    can = with_faiss.computes_on(device)
+    if backend == "auto" and nprobe is None:  # on CUDA our own exact search, until FAISS's is measured beside it
+        return can and (device.type == "cpu" or approximate)
+    if backend == "exact":
+        return False
+    if with_faiss.import_faiss() is None:
+        raise checks.MissingExtraError("faiss", "cpu" if device.type == "cpu" else "gpu", "backend='faiss' or nprobe")
+    if not can:
+        raise ValueError(
+            f"FAISS cannot search rows on {device}, which takes its GPU build and a live GPU "
+            f"({checks.how_to_install('gpu')}): pass CPU arrays, or backend='exact' without nprobe"
+        )
+    return True
+
+
+def check_effort(nprobe: Any, recall: Any) -> tuple[int | None, float | None]:
+    """``nprobe`` as a count, ``recall`` as a share, at most one of them given."""
+    if recall is None:
+        return (None if nprobe is None else checks.as_count(nprobe, "nprobe", low=1)), None
     if nprobe is not None:
-        nprobe = checks.as_count(nprobe, "nprobe", low=1)
-    exact = _choose(backend, x, nprobe) == "exact"
-    indices = _exact(q, x, k, metric) if exact else _faiss(q, x, k, metric, nprobe)
-    distances, indices = _in_order(q, x, indices, metric)
-    return KNN(contract.answer(distances, queries), contract.answer(indices, queries))
+        raise ValueError("give recall or nprobe, not both: recall chooses nprobe")
+    if isinstance(recall, bool) or not isinstance(recall, (int, float, np.integer, np.floating)):
+        raise TypeError(f"recall must be a number between 0 and 1, got {recall!r}")
+    if not 0 < recall < 1:
+        raise ValueError(f"recall must lie between 0 and 1, got {recall}: leave it out for an exact search")
+    return None, float(recall)
 
 
-def _choose(backend: str, x: Tensor, nprobe: int | None) -> str:
-    on_cpu = x.device.type == "cpu"
-    if backend == "faiss" and not on_cpu:
-        raise ValueError(f"backend='faiss' searches on the CPU, got tensors on {x.device}: pass backend='exact'")
-    if nprobe is not None and (backend == "exact" or not on_cpu):
-        raise ValueError("nprobe needs FAISS on the CPU: leave it out, or pass CPU arrays and backend='faiss'")
-    if backend == "auto" and nprobe is None:
-        return "faiss" if on_cpu and import_faiss() is not None else "exact"
-    if backend != "exact" and import_faiss() is None:
-        raise checks.MissingExtraError("faiss", "cpu", "ops.knn with backend='faiss' or nprobe")
-    return backend
+def _approximate(q: Rows, x: Rows, k: int, metric: str, nprobe: int, target: float | None) -> KNN:
+    """What an inverted file finds, and its recall; with a target, from ``nprobe`` up."""
+    index = with_faiss.InvertedFile(x, origin(x, metric), metric)
+    held = sampled(len(q), SAMPLE if target is None else 2 * SAMPLE, seed=0).to(q.device)
+    if target is not None:  # half of them to choose by, the others to tell by: what was chosen by looks too good
+        choosing, held = q.take(held[::2]), held[1::2]
+        truth = _exactly(choosing, x, k, metric)
+        while nprobe < index.lists:
+            found = in_order(choosing, x, index.search(choosing, k, nprobe), metric)[0]
+            if _recall(found, truth, metric) >= target:
+                break
+            nprobe *= 2
+    nprobe = min(nprobe, index.lists)
+    distances, indices = in_order(q, x, index.search(q, k, nprobe), metric)
+    reached = _recall(distances[held], _exactly(q.take(held), x, k, metric), metric)
+    return KNN(distances, indices, reached, nprobe, "faiss")
 
 
-def import_faiss() -> Any:
-    """The module, or None where it is not installed."""
-    try:
-        import faiss
-    except ImportError:
-        return None
-    return faiss
+def _exactly(q: Rows, x: Rows, k: int, metric: str) -> Tensor:
+    """The true distances [Q, k]."""
+    return in_order(q, x, nearest(q, x, k, metric, by_faiss=True), metric)[0]
 
 
-def _exact(q: Tensor, x: Tensor, k: int, metric: str) -> Tensor:
-    """Tiles of the database outside, so that a memory map is read once; the best so far are kept for all queries."""
-    # |q - x| is the same for q and x moved by one vector; near the origin the product form loses fewer digits. The
-    # median, not the mean: it is made of the data's own numbers, so that integers stay integers and ties stay ties.
-    shift = x[:SHIFT_ROWS].float().median(0).values if metric == "l2" else torch.zeros(x.shape[1], device=x.device)
-    best = torch.full((len(q), k), torch.inf, device=x.device)  # [Q, k] ascending
-    indices = torch.zeros((len(q), k), dtype=torch.int64, device=x.device)
-    for start in range(0, len(x) if k else 0, TILE_ROWS):
-        rows = _prepared(x[start : start + TILE_ROWS], shift, metric)  # [R, D]
-        # |x|^2 - 2 <q, x> orders as |q - x|^2 does.
-        offset, factor = (rows.square().sum(1), -2) if metric == "l2" else (rows.new_zeros(len(rows)), -1)
-        for tile in range(0, len(q), TILE_QUERIES):
-            here = slice(tile, tile + TILE_QUERIES)
-            far = torch.addmm(offset, _prepared(q[here], shift, metric), rows.T, alpha=factor)  # [P, R]
-            values, positions = _smallest(far, min(k, len(rows)))
-            # A stable sort keeps ties in the order of rows: the best so far are of lower rows.
-            best[here], order = _sorted(torch.cat([best[here], values], 1), k)
-            indices[here] = torch.cat([indices[here], positions + start], 1).gather(1, order)
-    return indices
-
-
-def _smallest(far: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k smallest of each row of far [P, R] and their positions, by (value, position): what topk leaves open."""
-    values, positions = far.topk(min(k + 1, far.shape[1]), dim=1, largest=False)
-    if far.shape[1] > k:
-        tied = values[:, k - 1] == values[:, k]  # topk took any of the ties
-        values, positions = values[:, :k], positions[:, :k]
-        if bool(tied.any()):
-            values[tied], positions[tied] = _sorted(far[tied], k)
-    positions, order = positions.sort(dim=1)
-    values, order = _sorted(values.gather(1, order), k)
-    return values, positions.gather(1, order)
-
-
-def _sorted(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k smallest of each row, ascending, ties by position, and their positions."""
-    values, positions = values.sort(dim=1, stable=True)
-    return values[:, :k], positions[:, :k]
-
-
-def _prepared(rows: Tensor, shift: Tensor, metric: str) -> Tensor:
-    rows = rows.float()
-    return torch.nn.functional.normalize(rows, dim=1) if metric == "cosine" else rows - shift
-
-
-def _faiss(q: Tensor, x: Tensor, k: int, metric: str, nprobe: int | None) -> Tensor:
-    faiss = import_faiss()
-    zero = torch.zeros(())
-    part, rows = (_prepared(y, zero, metric).numpy() for y in (q, x))
-    if not len(part) or not k:
-        return torch.empty(len(part), k, dtype=torch.int64)
-    kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
-    if nprobe is None:
-        return torch.from_numpy(faiss.knn(part, rows, k, metric=kind)[1])
-    lists = max(1, min(int(len(rows) ** 0.5), len(rows) // 39))
-    quantizer = faiss.IndexFlat(rows.shape[1], kind)
-    index = faiss.IndexIVFFlat(quantizer, rows.shape[1], lists, kind)
-    index.cp.max_points_per_centroid = TRAIN_PER_LIST
-    index.train(rows)
-    index.add(rows)
-    index.nprobe = min(nprobe, lists)
-    found = index.search(part, k)[1]
-    while len(short := np.flatnonzero((found < 0).any(1))):  # fewer than k rows in the lists: look into more
-        index.nprobe = min(2 * index.nprobe, lists)
-        found[short] = index.search(part[short], k)[1]
-    return torch.from_numpy(found)
-
-
-def _in_order(q: Tensor, x: Tensor, indices: Tensor, metric: str) -> tuple[Tensor, Tensor]:
-    """Distances [Q, k] of the rows found, computed directly (copies get 0), and both in (distance, index) order."""
-    distances = torch.empty(indices.shape, dtype=torch.float32, device=x.device)
-    step = max(1, TILE_QUERIES * TILE_ROWS // max(1, indices.shape[1] * x.shape[1]))
-    for start in range(0, len(q), step):
-        rows = x[indices[start : start + step]].float()  # [P, k, D]
-        part = q[start : start + step].float()[:, None, :]
-        if metric == "l2":
-            exact = (rows - part).square_().sum(2).sqrt_()
-        elif metric == "ip":
-            exact = (rows * part).sum(2)
-        else:
-            normalize = torch.nn.functional.normalize
-            exact = (1 - (normalize(rows, dim=2) * normalize(part, dim=2)).sum(2)).clamp_min_(0)
-        distances[start : start + step] = exact
-    indices, order = indices.sort(dim=1)
-    distances = distances.gather(1, order)
-    order = distances.argsort(dim=1, stable=True, descending=metric == "ip")
-    return distances.gather(1, order), indices.gather(1, order)
+def _recall(found: Tensor, truth: Tensor, metric: str) -> float:
+    """Share of ``found`` [Q, k] that is as near as the k-th of ``truth`` [Q, k]: of ties, any will do."""
+    last = truth[:, -1:]
+    return float((found >= last if metric == "ip" else found <= last).double().mean())

@@ -10,6 +10,7 @@ import torch
 
 from autoal import checks, ops
 
+NEAREST = sys.modules["autoal.ops.nearest"]
 KNN_MODULE = sys.modules["autoal.ops.knn"]
 METRICS = ["l2", "cosine", "ip"]
 
@@ -52,8 +53,7 @@ def test_brute_force(q, n, d, k, metric, backend):
 @pytest.mark.parametrize("metric", METRICS)
 def test_tiles_do_not_show(metric, device, dtype, monkeypatch):
     queries, database = torch.from_numpy(cloud(40, 6, 1)).to(dtype), torch.from_numpy(cloud(333, 6)).to(dtype)
-    monkeypatch.setattr(KNN_MODULE, "TILE_QUERIES", 16)
-    monkeypatch.setattr(KNN_MODULE, "TILE_ROWS", 50)
+    set_tiles(monkeypatch, 16, 50)
     distances, indices = ops.knn(queries.to(device), database.to(device), 60, metric=metric, backend="exact")
     expected, order = brute_force(queries.double(), database.double(), 60, metric)
     assert indices.device.type == device
@@ -63,7 +63,7 @@ def test_tiles_do_not_show(metric, device, dtype, monkeypatch):
 
 
 def test_ties_go_to_the_lowest_index(lattice, device, monkeypatch):
-    monkeypatch.setattr(KNN_MODULE, "TILE_ROWS", 64)
+    monkeypatch.setattr(NEAREST, "TILE_ROWS", 64)
     x = lattice(500, 2, high=2) + 7
     for metric in ("l2", "ip"):
         _, indices = ops.knn(x.to(device), x.to(device), 40, metric=metric, backend="exact")

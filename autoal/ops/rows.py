@@ -1,0 +1,69 @@
+"""Rows of a pool that are looked at, without a copy of the pool: some of them, as float32, brought into a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SHIFT_ROWS = 255
+
+
+class Rows:
+    """All rows of x [N, D], or those kept [M]; indexing them gives float32, copied only where that is no view."""
+
+    def __init__(self, x: Tensor, kept: Tensor | None = None) -> None:
+        self._x, self._kept = x, kept
+        self.width, self.device, self.on_cuda = x.shape[1], x.device, x.is_cuda
+
+    def __len__(self) -> int:
+        return len(self._x if self._kept is None else self._kept)
+
+    def __getitem__(self, where: slice | Tensor) -> Tensor:
+        return self._x[where if self._kept is None else self._kept[where]].float()
+
+    def parts(self, length: int) -> Iterator[Tensor]:
+        """The rows in order, ``length`` of them at a time."""
+        for start in range(0, len(self), length):
+            yield self[start : start + length]
+
+    def take(self, which: Tensor) -> Rows:
+        """Those of the rows that ``which`` [M] numbers."""
+        return Rows(self._x, which if self._kept is None else self._kept[which])
+
+    def numbers(self, positions: Tensor) -> Tensor:
+        """What the owner of x calls the rows at ``positions``."""
+        return positions if self._kept is None else self._kept[positions]
+
+    def spread(self, values: Tensor, missing: float) -> Tensor:
+        """``values`` [M, ...] of the rows as [N, ...], with ``missing`` where a row was not kept."""
+        if self._kept is None:
+            return values
+        everywhere = values.new_full((len(self._x), *values.shape[1:]), missing)
+        everywhere[self._kept] = values
+        return everywhere
+
+
+def sampled(n: int, size: int, seed: int) -> Tensor:
+    """``size`` of n row numbers, or all, drawn without replacement, ascending."""
+    if size >= n:
+        return torch.arange(n)
+    return torch.from_numpy(np.sort(np.random.default_rng(seed).choice(n, size, replace=False, shuffle=False)))
+
+
+def origin(x: Rows, metric: str) -> Tensor:
+    """[D] to subtract from all rows before products of them: |q - x| stays, and near the origin loses fewer digits.
+
+    The median of some rows, not the mean: it is made of the data's own numbers, so that integers stay integers and ties
+    stay ties.
+    """
+    if metric != "l2" or not len(x):
+        return torch.zeros(x.width, device=x.device)
+    return x[:SHIFT_ROWS].median(0).values
+
+
+def prepared(rows: Tensor, shift: Tensor, metric: str) -> Tensor:
+    """Rows whose products, and for l2 norms, order the neighbors."""
+    return torch.nn.functional.normalize(rows, dim=1) if metric == "cosine" else rows - shift
