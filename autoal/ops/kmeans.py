@@ -81,6 +81,8 @@ def kmeans(
     seed = checks.as_count(seed, "seed", high=contract.MAX_SEED)
     iterations = checks.as_count(iterations, "iterations")
     per_centroid = checks.as_count(max_points_per_centroid, "max_points_per_centroid", low=1)
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be at least 0, got {tolerance}")
     x = contract.matrix(points, "points", "[N, D]")
     kept = contract.kept_rows(x, "points", on_nonfinite)
     out = contract.rows_beside(x, checks.as_indices(() if excluded is None else excluded, "excluded", len(x)))
@@ -93,7 +95,7 @@ def kmeans(
         training = rows.take(sampled(len(rows), per_centroid * n_clusters, seed).to(x.device))
     trained = training[:]
     training = Rows(trained)
-    centroids = trained[torch.ops.autoal.kmeanspp(trained, -1, n_clusters, seed)[0]]
+    centroids = trained[_seeds(trained, n_clusters, seed)]
     assigned, distances = _assign(training, centroids, by_faiss)
     inertia, iteration = _inertia(distances), 0
     while iteration < iterations:
@@ -124,6 +126,10 @@ def _without(kept: Tensor | None, out: Tensor, n: int) -> Tensor | None:
     mask[slice(None) if kept is None else kept] = True
     mask[out] = False
     return mask.nonzero()[:, 0]
+
+
+def _seeds(x: Tensor, n_clusters: int, seed: int) -> Tensor:
+    return torch.ops.autoal.kmeanspp(x, -1, n_clusters, seed)[0]
 
 
 def _assign(x: Rows, centroids: Tensor, by_faiss: bool) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ TILE_QUERIES = 512
 TILE_ROWS = 8192
 # FAISS has tiles of its own in ours: these only bound the copies that it is given.
 FAISS_QUERIES = 8192
-FAISS_NUMBERS = 1 << 24  # of the database, 64 MB
+FAISS_NUMBERS = 1 << 22  # of the database, 16 MB
 
 
 def nearest(q: Rows, x: Rows, k: int, metric: str, *, by_faiss: bool) -> Tensor:

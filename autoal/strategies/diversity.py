@@ -32,9 +32,8 @@ class KMeans(Strategy):
     needs = ("embeddings",)
     reference = "Zhdanov 2019"
 
-    # Centroids only have to be in the right place: from k-means++ seeds, 64 rows each lie within 3 % of the inertia of
-    # 256 at a quarter of the cost.
-    POINTS_PER_CENTROID = 64
+    # Large pools are trained on some samples: with 64 a centroid the inertia is within 3 % of that with 256.
+    PER_CENTROID, AT_LEAST = 64, 1 << 16
 
     def pick(self, context: Context, size: int) -> Picks:
         """Largest cluster first; the score is the number of unlabeled samples in the pick's cluster."""
@@ -42,7 +41,7 @@ class KMeans(Strategy):
         clusters = ops.kmeans(
             context.outputs.require("embeddings"),
             size,
-            max_points_per_centroid=self.POINTS_PER_CENTROID,
+            max_points_per_centroid=max(self.PER_CENTROID, self.AT_LEAST // size),
             excluded=context.labeled,
             seed=seed,
         )

@@ -1,12 +1,16 @@
-"""knn: both backends against brute force in float64."""
+"""knn: both backends against brute force in float64, and the recall that approximate answers tell against the true."""
 
 from __future__ import annotations
 
+import pickle
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autoal import checks, ops
 
@@ -51,15 +55,52 @@ def test_brute_force(q, n, d, k, metric, backend):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_tiles_do_not_show(metric, device, dtype, monkeypatch):
+def test_our_tiles_do_not_show(metric, device, dtype, monkeypatch):
     queries, database = torch.from_numpy(cloud(40, 6, 1)).to(dtype), torch.from_numpy(cloud(333, 6)).to(dtype)
-    set_tiles(monkeypatch, 16, 50)
+    monkeypatch.setattr(NEAREST, "TILE_QUERIES", 16)
+    monkeypatch.setattr(NEAREST, "TILE_ROWS", 50)
     distances, indices = ops.knn(queries.to(device), database.to(device), 60, metric=metric, backend="exact")
     expected, order = brute_force(queries.double(), database.double(), 60, metric)
     assert indices.device.type == device
     np.testing.assert_allclose(distances.cpu(), expected, rtol=1e-4, atol=1e-6)
     agree = (indices.cpu().numpy() == order).mean()
     assert agree == 1 if dtype == torch.float32 else agree > 0.95, "halves round to ties"
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_tiles_handed_to_faiss_do_not_show(metric, monkeypatch):
+    pytest.importorskip("faiss")
+    queries, database = cloud(40, 6, 1), cloud(333, 6)
+    monkeypatch.setattr(NEAREST, "FAISS_QUERIES", 16)
+    monkeypatch.setattr(NEAREST, "FAISS_NUMBERS", 50 * 6)
+    distances, indices = ops.knn(queries, database, 60, metric=metric, backend="faiss")
+    expected, order = brute_force(queries, database, 60, metric)
+    np.testing.assert_array_equal(indices, order)
+    np.testing.assert_allclose(distances, expected, rtol=1e-4, atol=1e-6)
+
+
+@settings(max_examples=30)
+@given(
+    n=st.integers(1, 40),
+    q=st.integers(0, 9),
+    d=st.integers(1, 5),
+    share=st.floats(0, 1),
+    high=st.integers(0, 3),
+    metric=st.sampled_from(["l2", "ip"]),
+    seed=st.integers(0, 99),
+)
+def test_lattices_with_and_without_faiss(n, q, d, share, high, metric, seed):
+    """Where sums are exact both give the distances of brute force, and ours its very rows."""
+    rng = np.random.default_rng(seed)
+    database, queries = (rng.integers(-high, high + 1, (m, d)).astype("f4") for m in (n, q))
+    k = round(share * n)
+    expected, order = brute_force(queries, database, k, metric)
+    ours = ops.knn(queries, database, k, metric=metric, backend="exact")
+    np.testing.assert_array_equal(ours.indices, order)
+    if ops.backends()["faiss"]["live"]:
+        theirs = ops.knn(queries, database, k, metric=metric, backend="faiss")
+        np.testing.assert_array_equal(theirs.distances, ours.distances)
+        np.testing.assert_allclose(theirs.distances, expected, rtol=1e-6)
 
 
 def test_ties_go_to_the_lowest_index(lattice, device, monkeypatch):
@@ -93,30 +134,170 @@ def test_empty_answers(backend):
     assert ops.knn(x, x, 0, backend=backend).distances.shape == (5, 0)
 
 
-def test_probing_all_lists_is_exact_and_few_lists_nearly():
+def true_recall(found, queries, database, k, metric):
+    """Share of the true neighbors that are among those found, in float64; the data have no ties."""
+    _, order = brute_force(queries, database, k, metric)
+    return np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(found, order, strict=True)])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_recall_is_what_it_says(metric):
+    pytest.importorskip("faiss")
+    x = cloud(3000, 8)
+    queries = cloud(700, 8, 1)
+    seen = []
+    for nprobe in (1, 4, 12):
+        found = ops.knn(queries, x, 10, metric=metric, nprobe=nprobe)
+        true = true_recall(found.indices, queries, x, 10, metric)
+        assert abs(found.recall - true) < 0.04, "a sample of 256 queries, four standard errors"
+        few = ops.knn(queries[:100], x, 10, metric=metric, nprobe=nprobe)
+        assert few.recall == pytest.approx(true_recall(few.indices, queries[:100], x, 10, metric)), "all are measured"
+        assert (found.nprobe, found.backend) == (nprobe, "faiss")
+        np.testing.assert_array_equal(ops.knn(queries, x, 10, metric=metric, nprobe=nprobe).indices, found.indices)
+        seen.append(found.recall)
+    assert seen[0] < seen[1] < seen[2] <= 1 and seen[0] < 0.9
+
+
+def test_distances_of_an_approximate_answer_are_those_of_its_rows():
+    pytest.importorskip("faiss")
+    x = cloud(3000, 8, offset=50)
+    distances, indices = ops.knn(x[:100], x, 10, nprobe=2)
+    direct = np.linalg.norm(x[indices].astype("f8") - x[:100, None], axis=2)
+    np.testing.assert_allclose(distances, direct, rtol=1e-5)
+    assert (np.diff(distances, axis=1) >= 0).all()
+
+
+def test_probing_all_lists_is_exact_and_k_rows_are_always_found():
     pytest.importorskip("faiss")
     x = cloud(3000, 8)
     expected = ops.knn(x[:100], x, 10, backend="exact")
+    assert (expected.recall, expected.nprobe, expected.backend) == (1, None, "exact")
     everything = ops.knn(x[:100], x, 10, nprobe=10_000)
     np.testing.assert_array_equal(everything.indices, expected.indices)
-    few = ops.knn(x[:100], x, 10, nprobe=12)
-    recall = np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(few.indices, expected.indices, strict=True)])
-    assert 0.7 < recall < 1
+    assert everything.recall == 1 and everything.nprobe == 54, "as many lists as there are"
     wide = ops.knn(x[:5], x, 2000, nprobe=1)
     assert (wide.indices >= 0).all() and all(len(set(row)) == 2000 for row in wide.indices.tolist())
+    copies = np.repeat(cloud(5, 3), 100, axis=0)
+    assert ops.knn(copies, copies, 20, nprobe=1).recall == 1, "any of the copies will do"
+
+
+def test_a_target_takes_as_few_lists_as_reach_it(monkeypatch):
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(KNN_MODULE, "WORTH_ROWS", 1000)
+    monkeypatch.setattr(KNN_MODULE, "WORTH_QUERIES", 600)
+    x, queries = cloud(3000, 8), cloud(700, 8, 1)
+    last = 0
+    for target in (0.3, 0.8, 0.99):
+        found = ops.knn(queries, x, 10, recall=target)
+        true = true_recall(found.indices, queries, x, 10, "l2")
+        assert found.nprobe > last and true > target - 0.03 and abs(found.recall - true) < 0.04
+        if found.nprobe > 1:
+            assert ops.knn(queries, x, 10, nprobe=found.nprobe // 2).recall < target + 0.03, "half would not do"
+        last = found.nprobe
+
+
+def test_the_recall_told_is_measured_on_queries_that_did_not_choose(monkeypatch):
+    """Of queries whose true neighbors lie far apart, the half that is tuned on must not be the half that tells."""
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(KNN_MODULE, "WORTH_ROWS", 1000)
+    monkeypatch.setattr(KNN_MODULE, "WORTH_QUERIES", 400)
+    asked = []
+    original = KNN_MODULE._exactly
+    monkeypatch.setattr(
+        KNN_MODULE, "_exactly", lambda q, *a: asked.append({tuple(row.tolist()) for row in q[:]}) or original(q, *a)
+    )
+    ops.knn(cloud(500, 8, 1), cloud(3000, 8), 10, recall=0.5)
+    assert [len(rows) for rows in asked] == [250, 250] and not asked[0] & asked[1]
+
+
+def test_a_target_where_nothing_is_saved_is_met_exactly(monkeypatch):
+    x = cloud(100, 4)
+    for _ in range(2):
+        found = ops.knn(x, x, 5, recall=0.5)
+        assert found.recall == 1 and found.nprobe is None
+        np.testing.assert_array_equal(found.indices, brute_force(x, x, 5, "l2")[1])
+        monkeypatch.setitem(sys.modules, "faiss", None)  # as if it were not installed
+        monkeypatch.setattr(KNN_MODULE, "WORTH_ROWS", 1)
+        monkeypatch.setattr(KNN_MODULE, "WORTH_QUERIES", 1)
+    assert found.backend == "exact"
+
+
+def test_a_pair_that_keeps_its_attributes():
+    x = cloud(50, 3)
+    found = ops.knn(x, x, 2)
+    distances, indices = found
+    assert found[0] is distances and found.indices is indices and len(found) == 2
+    twin = pickle.loads(pickle.dumps(found))
+    assert (twin.recall, twin.nprobe, twin.backend) == (found.recall, found.nprobe, found.backend)
+    np.testing.assert_array_equal(twin.indices, indices)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_that_are_dropped(metric, backend):
+    x = cloud(60, 4)
+    x[3], x[40, 1] = np.nan, np.inf
+    kept = np.delete(np.arange(60), [3, 40])
+    distances, indices = ops.knn(x, x, 7, metric=metric, backend=backend, on_nonfinite="drop")
+    expected, order = brute_force(x[kept], x[kept], 7, metric)
+    np.testing.assert_array_equal(indices[kept], kept[order])
+    np.testing.assert_allclose(distances[kept], expected, rtol=1e-4, atol=1e-6)
+    assert (indices[[3, 40]] == -1).all()
+    assert (distances[[3, 40]] == (-np.inf if metric == "ip" else np.inf)).all()
+    with pytest.raises(ValueError, match="k must be between 0 and 58"):
+        ops.knn(x, x, 59, on_nonfinite="drop")
+
+
+def test_dropped_rows_and_an_inverted_file():
+    pytest.importorskip("faiss")
+    x = cloud(3000, 8)
+    x[::7] = np.nan
+    kept = np.flatnonzero(np.isfinite(x).all(1))
+    found = ops.knn(x, x, 5, nprobe=1000, on_nonfinite="drop")
+    np.testing.assert_array_equal(found.indices[kept], kept[ops.knn(x[kept], x[kept], 5, backend="exact").indices])
+    assert found.recall == 1 and (found.indices[::7] == -1).all()
+
+
+HELD = """
+import sys, threading, time
+import numpy as np
+from autoal import ops
+
+def held():
+    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("RssAnon"))
+
+def watch():
+    while not done:
+        peak.append(held())
+        time.sleep(0.002)
+
+x = np.load(sys.argv[1], mmap_mode="r")
+call = lambda x: ops.knn(np.ones((64, 256), "f4"), x, 5, metric="cosine", backend=sys.argv[2])
+call(np.array(x[:20000]))  # what is loaded on first use
+peak, done = [held()], []
+thread = threading.Thread(target=watch)
+thread.start()
+call(x)
+done.append(1)
+thread.join()
+print(max(peak) - peak[0])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_no_copy_of_a_memory_map(tmp_path, backend):
+    mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "f4", (200_000, 256))  # 205 MB, sparse on disk
+    mapped[::1000] = 1
+    mapped.flush()
+    command = [sys.executable, "-c", HELD, str(tmp_path / "x.npy"), backend]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 60, "MB"
 
 
 def test_which_one_ran(monkeypatch):
-    ran = []
-    for name in ("_exact", "_faiss"):
-        original = getattr(KNN_MODULE, name)
-        monkeypatch.setattr(KNN_MODULE, name, lambda *a, f=original, n=name: ran.append(n) or f(*a))
     x = cloud(5, 3)
-    ops.knn(x, x, 1)
-    ops.knn(x, x, 1, backend="exact")
+    assert ops.knn(x, x, 1, backend="exact").backend == "exact"
     monkeypatch.setitem(sys.modules, "faiss", None)  # as if it were not installed
-    ops.knn(x, x, 1)
-    assert ran[1:] == ["_exact", "_exact"]
+    assert ops.knn(x, x, 1).backend == "exact"
     assert not ops.backends()["faiss"]["live"] and "pip install 'autoal[cpu]'" in ops.backends()["faiss"]["reason"]
     for options in ({"backend": "faiss"}, {"nprobe": 3}):
         with pytest.raises(checks.MissingExtraError, match=r"faiss.*pip install 'autoal\[cpu\]'"):
@@ -125,8 +306,27 @@ def test_which_one_ran(monkeypatch):
 
 def test_auto_takes_faiss_where_it_is(monkeypatch):
     pytest.importorskip("faiss")
-    monkeypatch.setattr(KNN_MODULE, "_exact", None)  # would fail if called
-    assert ops.knn(cloud(5, 3), cloud(5, 3), 1).indices[:, 0].tolist() == list(range(5))
+    monkeypatch.setattr(NEAREST, "_smallest", None)  # would fail if called
+    found = ops.knn(cloud(5, 3), cloud(5, 3), 1)
+    assert found.indices[:, 0].tolist() == list(range(5)) and found.backend == "faiss"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", METRICS)
+def test_faiss_on_the_gpu(metric):
+    if not ops.backends()["faiss"]["gpu"]:
+        pytest.skip("no GPU build of FAISS with a live device")
+    queries, database = torch.from_numpy(cloud(700, 8, 1)).cuda(), torch.from_numpy(cloud(3000, 8)).cuda()
+    expected = ops.knn(queries, database, 10, metric=metric, backend="exact")
+    exact = ops.knn(queries, database, 10, metric=metric, backend="faiss")
+    assert exact.backend == "faiss" and exact.indices.is_cuda
+    assert (exact.indices == expected.indices).float().mean() > 0.999
+    everything = ops.knn(queries, database, 10, metric=metric, nprobe=1000)
+    assert everything.recall == 1 and (everything.indices == expected.indices).float().mean() > 0.999
+    few = ops.knn(queries, database, 10, metric=metric, nprobe=4)
+    assert few.recall == pytest.approx(
+        true_recall(few.indices.cpu().numpy(), queries.cpu(), database.cpu(), 10, metric), abs=0.04
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,6 +337,10 @@ def test_auto_takes_faiss_where_it_is(monkeypatch):
         ({"backend": "hnsw"}, ValueError, "unknown backend 'hnsw'"),
         ({"backend": "exact", "nprobe": 3}, ValueError, "nprobe needs FAISS"),
         ({"nprobe": 0}, ValueError, "nprobe must be at least 1"),
+        ({"nprobe": 3, "recall": 0.9}, ValueError, "not both"),
+        ({"recall": 1.0}, ValueError, "recall must lie between 0 and 1, got 1.0: leave it out"),
+        ({"recall": "high"}, TypeError, "recall must be a number between 0 and 1, got 'high'"),
+        ({"on_nonfinite": "keep"}, ValueError, "unknown on_nonfinite 'keep'"),
         ({"queries": cloud(2, 4)}, ValueError, "rows of one length, got 4 and 3"),
         ({"queries": np.full((2, 3), np.nan, "f4")}, ValueError, "queries holds NaN or Inf in rows 0, 1"),
         ({"database": np.zeros(3, "f4")}, ValueError, r"database must be \[N, D\] float"),
