@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from autoal import checks
-from autoal.ops import contract
-from autoal.ops.knn import BACKENDS, chooses_faiss
+from autoal.ops import contract, with_faiss
 from autoal.ops.nearest import in_order, nearest
 from autoal.ops.rows import Rows, sampled
 
@@ -25,7 +24,7 @@ class KMeans(NamedTuple):
         inertia: Sum of the squared distances.
         iterations: How many were made.
         trained_on: How many rows the iterations saw.
-        backend: "faiss" or "exact" (our own products) searched for the nearest centroids.
+        backend: "faiss" or "torch", who searched for the nearest centroids.
     """
 
     centroids: Any
@@ -76,7 +75,6 @@ def kmeans(
     References:
         Lloyd 1982; Arthur & Vassilvitskii 2007.
     """
-    checks.check_choice(backend, "backend", BACKENDS)
     checks.check_choice(on_nonfinite, "on_nonfinite", contract.ON_NONFINITE)
     seed = checks.as_count(seed, "seed", high=contract.MAX_SEED)
     iterations = checks.as_count(iterations, "iterations")
@@ -88,34 +86,46 @@ def kmeans(
     out = contract.rows_beside(x, checks.as_indices(() if excluded is None else excluded, "excluded", len(x)))
     rows = Rows(x, _without(kept, out, len(x)))
     n_clusters = checks.as_count(n_clusters, "n_clusters", low=1, high=len(rows), of="the rows that take part")
-    by_faiss = chooses_faiss(backend, x.device)
+    by_faiss = with_faiss.chosen(backend, x.device, 1)
 
-    training = rows
-    if per_centroid * n_clusters < len(rows):
-        training = rows.take(sampled(len(rows), per_centroid * n_clusters, seed).to(x.device))
-    trained = training[:]
-    training = Rows(trained)
-    centroids = trained[_seeds(trained, n_clusters, seed)]
-    assigned, distances = _assign(training, centroids, by_faiss)
-    inertia, iteration = _inertia(distances), 0
-    while iteration < iterations:
-        iteration += 1
-        centroids = _means(trained, assigned, distances, n_clusters)
-        assigned, distances = _assign(training, centroids, by_faiss)
-        before, inertia = inertia, _inertia(distances)
-        settled = inertia == 0 or not len(_empty(assigned, n_clusters))
-        if settled and before - inertia <= tolerance * before:
-            break
-    if len(training) < len(rows):
+    size = min(per_centroid * n_clusters, len(rows))
+    training = rows if size == len(rows) else rows.take(sampled(len(rows), size, seed).to(x.device))
+    centroids, assigned, distances, made = lloyd(training[:], n_clusters, seed, iterations, tolerance, by_faiss)
+    if size < len(rows):
         assigned, distances = _assign(rows, centroids, by_faiss)
-        inertia = _inertia(distances)
+    inertia = _inertia(distances)
     if n_empty := len(_empty(assigned, n_clusters)):
         why = "points hold fewer different rows" if inertia == 0 else "more iterations would move them"
         warnings.warn(f"{n_empty} of {n_clusters} clusters are empty: {why}", contract.DuplicatesWarning, stacklevel=2)
     placed = (centroids, rows.spread(assigned, -1), rows.spread(distances, torch.inf))
     centroids, assigned, distances = (contract.answer(part, points) for part in placed)
-    backend = "faiss" if by_faiss else "exact"
-    return KMeans(centroids, assigned, distances, inertia, iteration, len(training), backend)
+    return KMeans(centroids, assigned, distances, inertia, made, size, "faiss" if by_faiss else "torch")
+
+
+class Lloyd(NamedTuple):
+    """Centroids [K, D], the nearest of each row [S] and the distance to it [S], and how many iterations were made."""
+
+    centroids: Tensor
+    assigned: Tensor
+    distances: Tensor
+    iterations: int
+
+
+def lloyd(x: Tensor, n_clusters: int, seed: int, iterations: int, tolerance: float, by_faiss: bool) -> Lloyd:
+    """Lloyd's iterations on rows x [S, D] from k-means++ seeds; see ``kmeans``."""
+    rows = Rows(x)
+    centroids = x[_seeds(x, n_clusters, seed)]
+    assigned, distances = _assign(rows, centroids, by_faiss)
+    inertia, made = _inertia(distances), 0
+    while made < iterations:
+        made += 1
+        centroids = _means(x, assigned, distances, n_clusters)
+        assigned, distances = _assign(rows, centroids, by_faiss)
+        before, inertia = inertia, _inertia(distances)
+        settled = inertia == 0 or not len(_empty(assigned, n_clusters))
+        if settled and before - inertia <= tolerance * before:
+            break
+    return Lloyd(centroids, assigned, distances, made)
 
 
 def _without(kept: Tensor | None, out: Tensor, n: int) -> Tensor | None:

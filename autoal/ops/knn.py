@@ -10,15 +10,15 @@ from torch import Tensor
 
 from autoal import checks
 from autoal.ops import contract, with_faiss
+from autoal.ops.inverted_file import InvertedFile
 from autoal.ops.nearest import in_order, nearest
-from autoal.ops.rows import Rows, origin, sampled
+from autoal.ops.rows import Rows, sampled
 
 METRICS = ("l2", "cosine", "ip")
-BACKENDS = ("auto", "faiss", "exact")
 SAMPLE = 256  # queries searched exactly too, so that an approximate answer can tell its recall
 
-# An inverted file is trained and filled before it saves anything; of fewer rows or queries exact search is done first.
-WORTH_ROWS, WORTH_QUERIES = 20_000, 4_000
+# With fewer rows or queries, or more of the lists to look into, exact search is done before an inverted file is.
+WORTH_ROWS, WORTH_QUERIES, WORTH_SHARE = 20_000, 4_000, 1 / 4
 
 
 class _Neighbors(NamedTuple):
@@ -36,7 +36,7 @@ class KNN(_Neighbors):
         recall: Share of the k nearest that were found: 1.0 of an exact search, else measured on 256 of the queries (on
             all, if there are fewer) by searching them exactly too. A row as near as the k-th counts as found.
         nprobe: How many lists of the inverted file were searched; None: the search was exact.
-        backend: "faiss" or "exact" (our own products).
+        backend: "faiss" or "torch", who searched.
     """
 
     recall: float
@@ -72,14 +72,15 @@ def knn(
         database: [N, D] float on the same device.
         k: Number of neighbors. A query that is in the database is its own neighbor.
         metric: "l2", "cosine" (a row of zeros is at distance 1 from all), or "ip" (inner product).
-        backend: "exact": our own tiled search, ties to the lowest index (within the rounding of float32; with TF32
-            switched on in torch, of TF32). "faiss": FAISS, on the device of the arrays (on CUDA by its GPU build).
-            "auto": FAISS for CPU arrays if it is installed (``ops.backends()["faiss"]["live"]``), else exact.
-        nprobe: Searches that many lists of a FAISS inverted file (IVF) of about sqrt(N) lists: approximate, with the
-            recall told. Distances are those of the rows found. The index holds a copy of the database.
+        backend: "exact": our own products over all rows, ties to the lowest index (within the rounding of float32; with
+            TF32 switched on in torch, of TF32). "faiss": tiles are searched by FAISS, on the device of the arrays (on
+            CUDA by its GPU build). "auto": by FAISS for CPU arrays if it is installed
+            (``ops.backends()["faiss"]["live"]``), else by our own products.
+        nprobe: Each query looks into that many of about sqrt(N) lists of rows (an inverted file, IVF): approximate,
+            with the recall told. Distances are those of the rows found.
         recall: In (0, 1), instead of ``nprobe``: the smallest nprobe, in powers of two, that reaches this on a sample
-            of the queries; what the answer tells is measured on others. Where that cannot save time (fewer than 4,000
-            queries or 20,000 rows) or FAISS cannot run, the search is exact.
+            of the queries; what the answer tells is measured on others. Where exact search is cheaper (fewer than 4,000
+            queries or 20,000 rows, or more than a quarter of the lists), that is done.
         on_nonfinite: Rows with NaN or Inf: "raise", or "drop" = they are nobody's neighbors, and as queries have none:
             index -1, at distance inf (ip: -inf).
 
@@ -87,22 +88,21 @@ def knn(
         ``distances, indices``, which also has the attributes ``recall``, ``nprobe`` and ``backend``.
 
     Raises:
-        MissingExtraError: If FAISS is asked for (by name or by ``nprobe``) and not installed.
+        MissingExtraError: If FAISS is asked for and not installed.
         TypeError: If an input is no floating point array.
         ValueError: If shapes or devices differ, ``k`` exceeds N, rows are not finite, or options do not go together.
 
     References:
-        Johnson, Douze & Jegou 2019 (FAISS).
+        Johnson, Douze & Jegou 2019 (FAISS); Sivic & Zisserman 2003 (inverted files).
     """
     checks.check_choice(metric, "metric", METRICS)
-    checks.check_choice(backend, "backend", BACKENDS)
     checks.check_choice(on_nonfinite, "on_nonfinite", contract.ON_NONFINITE)
     q, x = contract.matrix(queries, "queries", "[Q, D]"), contract.matrix(database, "database", "[N, D]")
     if q.shape[1] != x.shape[1]:
         raise ValueError(f"queries and database must have rows of one length, got {q.shape[1]} and {x.shape[1]}")
     if q.device != x.device:
         raise ValueError(f"queries and database must be on one device, got {q.device} and {x.device}")
-    nprobe, recall = check_effort(nprobe, recall)
+    nprobe, recall = check_effort(backend, nprobe, recall)
     rows = Rows(x, contract.kept_rows(x, "database", on_nonfinite))
     asking = rows if queries is database else Rows(q, contract.kept_rows(q, "queries", on_nonfinite))
     k = checks.as_count(k, "k", high=len(rows), of="the rows of the database")
@@ -117,42 +117,22 @@ def search(
     q: Rows, x: Rows, k: int, metric: str, backend: str, nprobe: int | None = None, recall: float | None = None
 ) -> KNN:
     """What ``knn`` does once its arguments are checked; indices are positions in x."""
-    approximate = nprobe is not None or (recall is not None and len(q) >= WORTH_QUERIES and len(x) >= WORTH_ROWS)
-    by_faiss = chooses_faiss(backend, x.device, nprobe=nprobe, approximate=approximate)
-    if by_faiss and x.on_cuda and k > with_faiss.GPU_MOST:
-        raise ValueError(f"k must be at most {with_faiss.GPU_MOST} for FAISS on a GPU, got {k}: pass backend='exact'")
-    if by_faiss and approximate and k and len(q):
-        return _approximate(q, x, k, metric, nprobe or 1, recall)
+    by_faiss = with_faiss.chosen(backend, x.device, k)
+    who = "faiss" if by_faiss else "torch"
+    if backend != "exact" and k and len(q):
+        worth = recall is not None and len(q) >= WORTH_QUERIES and len(x) >= WORTH_ROWS
+        if nprobe is not None or worth:
+            found = _approximate(q, x, k, metric, nprobe, recall, by_faiss)
+            if found is not None:
+                return KNN(*found, who)
     distances, indices = in_order(q, x, nearest(q, x, k, metric, by_faiss=by_faiss), metric)
-    return KNN(distances, indices, 1.0, None, "faiss" if by_faiss else "exact")
+    return KNN(distances, indices, 1.0, None, who)
 
 
-def chooses_faiss(backend: str, device: torch.device, *, nprobe: int | None = None, approximate: bool = False) -> bool:
-    """Whether FAISS is to search rows on this device.
-
-    Raises:
-        MissingExtraError: If only FAISS can, and it is not installed.
-        ValueError: If only FAISS can, and it does not reach the device, or was ruled out.
-    """
-    if backend == "exact" and nprobe is not None:
-        raise ValueError("nprobe needs FAISS: leave it out, or pass backend='faiss'")
-    can = with_faiss.computes_on(device)
-    if backend == "auto" and nprobe is None:  # on CUDA our own exact search, until FAISS's is measured beside it
-        return can and (device.type == "cpu" or approximate)
-    if backend == "exact":
-        return False
-    if with_faiss.import_faiss() is None:
-        raise checks.MissingExtraError("faiss", "cpu" if device.type == "cpu" else "gpu", "backend='faiss' or nprobe")
-    if not can:
-        raise ValueError(
-            f"FAISS cannot search rows on {device}, which takes its GPU build and a live GPU "
-            f"({checks.how_to_install('gpu')}): pass CPU arrays, or backend='exact' without nprobe"
-        )
-    return True
-
-
-def check_effort(nprobe: Any, recall: Any) -> tuple[int | None, float | None]:
+def check_effort(backend: str, nprobe: Any, recall: Any) -> tuple[int | None, float | None]:
     """``nprobe`` as a count, ``recall`` as a share, at most one of them given."""
+    if backend == "exact" and nprobe is not None:
+        raise ValueError("nprobe looks into some lists, backend='exact' at all rows: leave out one of them")
     if recall is None:
         return (None if nprobe is None else checks.as_count(nprobe, "nprobe", low=1)), None
     if nprobe is not None:
@@ -164,27 +144,29 @@ def check_effort(nprobe: Any, recall: Any) -> tuple[int | None, float | None]:
     return None, float(recall)
 
 
-def _approximate(q: Rows, x: Rows, k: int, metric: str, nprobe: int, target: float | None) -> KNN:
-    """What an inverted file finds, and its recall; with a target, from ``nprobe`` up."""
-    index = with_faiss.InvertedFile(x, origin(x, metric), metric)
+def _approximate(
+    q: Rows, x: Rows, k: int, metric: str, nprobe: int | None, target: float | None, by_faiss: bool
+) -> tuple[Tensor, Tensor, float, int] | None:
+    """Distances and indices of what an inverted file finds, its recall and nprobe; None where exact search is cheaper.
+
+    With a target, half of the sample chooses nprobe and the other half tells: what was chosen by looks too good.
+    """
+
+    def exactly(queries: Rows) -> Tensor:
+        return in_order(queries, x, nearest(queries, x, k, metric, by_faiss=by_faiss), metric)[0]
+
+    index = InvertedFile(x, metric, by_faiss=by_faiss)
     held = sampled(len(q), SAMPLE if target is None else 2 * SAMPLE, seed=0).to(q.device)
-    if target is not None:  # half of them to choose by, the others to tell by: what was chosen by looks too good
+    if target is not None:
         choosing, held = q.take(held[::2]), held[1::2]
-        truth = _exactly(choosing, x, k, metric)
-        while nprobe < index.lists:
-            found = in_order(choosing, x, index.search(choosing, k, nprobe), metric)[0]
-            if _recall(found, truth, metric) >= target:
-                break
+        truth, nprobe = exactly(choosing), 1
+        while _recall(in_order(choosing, x, index.search(choosing, k, nprobe), metric)[0], truth, metric) < target:
             nprobe *= 2
-    nprobe = min(nprobe, index.lists)
+            if nprobe > WORTH_SHARE * index.lists:
+                return None
+    nprobe = min(nprobe or 1, index.lists)
     distances, indices = in_order(q, x, index.search(q, k, nprobe), metric)
-    reached = _recall(distances[held], _exactly(q.take(held), x, k, metric), metric)
-    return KNN(distances, indices, reached, nprobe, "faiss")
-
-
-def _exactly(q: Rows, x: Rows, k: int, metric: str) -> Tensor:
-    """The true distances [Q, k]."""
-    return in_order(q, x, nearest(q, x, k, metric, by_faiss=True), metric)[0]
+    return distances, indices, _recall(distances[held], exactly(q.take(held)), metric), nprobe
 
 
 def _recall(found: Tensor, truth: Tensor, metric: str) -> float:

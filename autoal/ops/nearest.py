@@ -11,20 +11,26 @@ from autoal.ops.rows import Rows, origin, prepared
 # Tiles of our products: 4 M distances (16 MB) whatever Q and N are; more fall out of the cache.
 TILE_QUERIES = 512
 TILE_ROWS = 8192
-# FAISS has tiles of its own in ours: these only bound the copies that it is given.
+# FAISS has tiles of its own in these, which only bound the copies that it is given.
 FAISS_QUERIES = 8192
 FAISS_NUMBERS = 1 << 22  # of the database, 16 MB
 
 
 def nearest(q: Rows, x: Rows, k: int, metric: str, *, by_faiss: bool) -> Tensor:
-    """Positions [Q, k] in x of the nearest rows; ties to the lowest (our products).
+    """Positions [Q, k] in x of the nearest rows; ties to the lowest (our products)."""
+    return scan(q, x, k, metric, origin(x, metric), by_faiss=by_faiss)[1]
 
-    Tiles of x are outside, so that a memory map is read once; the best so far are kept for all queries.
+
+def scan(q: Rows, x: Rows, k: int, metric: str, shift: Tensor, *, by_faiss: bool) -> tuple[Tensor, Tensor]:
+    """What orders the k nearest [Q, k], ascending, and their positions in x; k is at most the number of rows.
+
+    Numbers of the same ``shift`` can be compared. Tiles of x are outside, so that a memory map is read once; the best
+    so far are kept for all queries.
     """
-    shift = origin(x, metric)
-    smallest = with_faiss.smallest if by_faiss else _smallest
-    tile_rows, tile_queries = (
-        (max(1, FAISS_NUMBERS // x.width), FAISS_QUERIES) if by_faiss else (TILE_ROWS, TILE_QUERIES)
+    smallest, tile_rows, tile_queries = (
+        (with_faiss.smallest, max(1, FAISS_NUMBERS // x.width), FAISS_QUERIES)
+        if by_faiss
+        else (_smallest, TILE_ROWS, TILE_QUERIES)
     )
     best = torch.full((len(q), k), torch.inf, device=x.device)  # [Q, k] ascending
     indices = torch.zeros((len(q), k), dtype=torch.int64, device=x.device)
@@ -35,11 +41,15 @@ def nearest(q: Rows, x: Rows, k: int, metric: str, *, by_faiss: bool) -> Tensor:
             values, positions = smallest(prepared(q[here], shift, metric), rows, min(k, len(rows)), metric)
             if start == 0:
                 best[here, : values.shape[1]], indices[here, : values.shape[1]] = values, positions
-                continue
-            # A stable sort keeps ties in the order of rows: the best so far are of lower rows.
-            best[here], order = _sorted(torch.cat([best[here], values], 1), k)
-            indices[here] = torch.cat([indices[here], positions + start], 1).gather(1, order)
-    return indices
+            else:  # the best so far come first: they are of lower rows
+                best[here], indices[here] = merged(best[here], indices[here], values, positions + start)
+    return best, indices
+
+
+def merged(best: Tensor, indices: Tensor, values: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """The k smallest of ``best`` [P, k] and ``values`` [P, m], ascending, and their numbers; of ties the first."""
+    best, order = _sorted(torch.cat([best, values], 1), best.shape[1])
+    return best, torch.cat([indices, others], 1).gather(1, order)
 
 
 def in_order(q: Rows, x: Rows, indices: Tensor, metric: str) -> tuple[Tensor, Tensor]:
@@ -64,10 +74,7 @@ def in_order(q: Rows, x: Rows, indices: Tensor, metric: str) -> tuple[Tensor, Te
 
 
 def _smallest(q: Tensor, x: Tensor, k: int, metric: str) -> tuple[Tensor, Tensor]:
-    """Of q [P, D] and x [R, D], prepared: what orders the k nearest [P, k], ascending, and their positions in x.
-
-    By (value, position), which topk leaves open.
-    """
+    """As ``with_faiss.smallest``, by (value, position), which topk leaves open."""
     # |x|^2 - 2 <q, x> orders as |q - x|^2 does.
     offset, factor = (x.square().sum(1), -2) if metric == "l2" else (x.new_zeros(len(x)), -1)
     far = torch.addmm(offset, q, x.T, alpha=factor)  # [P, R]

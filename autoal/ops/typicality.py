@@ -8,7 +8,7 @@ import torch
 
 from autoal import checks
 from autoal.ops import contract
-from autoal.ops.knn import BACKENDS, check_effort, search
+from autoal.ops.knn import check_effort, search
 from autoal.ops.rows import Rows
 
 
@@ -57,9 +57,8 @@ def typicality(
         Hacohen, Dekel & Weinshall 2022 (TypiClust).
     """
     checks.check_choice(metric, "metric", ("l2", "cosine"))
-    checks.check_choice(backend, "backend", BACKENDS)
     checks.check_choice(on_nonfinite, "on_nonfinite", contract.ON_NONFINITE)
-    nprobe, recall = check_effort(nprobe, recall)
+    nprobe, recall = check_effort(backend, nprobe, recall)
     x = contract.matrix(points, "points", "[N, D]")
     rows = Rows(x, contract.kept_rows(x, "points", on_nonfinite))
     k = checks.as_count(k, "k", low=1, high=len(rows) - 1, of="the other rows of points")

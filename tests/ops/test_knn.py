@@ -19,6 +19,16 @@ KNN_MODULE = sys.modules["autoal.ops.knn"]
 METRICS = ["l2", "cosine", "ip"]
 
 
+@pytest.fixture(params=["faiss", "torch"])
+def who(request, monkeypatch):
+    """Who searches, FAISS being installed or not."""
+    if request.param == "faiss":
+        pytest.importorskip("faiss")
+    else:
+        monkeypatch.setitem(sys.modules, "faiss", None)
+    return request.param
+
+
 def brute_force(q, x, k, metric):
     q, x = np.asarray(q, np.float64), np.asarray(x, np.float64)
     if metric == "l2":
@@ -141,8 +151,7 @@ def true_recall(found, queries, database, k, metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_recall_is_what_it_says(metric):
-    pytest.importorskip("faiss")
+def test_recall_is_what_it_says(metric, who):
     x = cloud(3000, 8)
     queries = cloud(700, 8, 1)
     seen = []
@@ -152,14 +161,13 @@ def test_recall_is_what_it_says(metric):
         assert abs(found.recall - true) < 0.04, "a sample of 256 queries, four standard errors"
         few = ops.knn(queries[:100], x, 10, metric=metric, nprobe=nprobe)
         assert few.recall == pytest.approx(true_recall(few.indices, queries[:100], x, 10, metric)), "all are measured"
-        assert (found.nprobe, found.backend) == (nprobe, "faiss")
+        assert (found.nprobe, found.backend) == (nprobe, who)
         np.testing.assert_array_equal(ops.knn(queries, x, 10, metric=metric, nprobe=nprobe).indices, found.indices)
         seen.append(found.recall)
     assert seen[0] < seen[1] < seen[2] <= 1 and seen[0] < 0.9
 
 
-def test_distances_of_an_approximate_answer_are_those_of_its_rows():
-    pytest.importorskip("faiss")
+def test_distances_of_an_approximate_answer_are_those_of_its_rows(who):
     x = cloud(3000, 8, offset=50)
     distances, indices = ops.knn(x[:100], x, 10, nprobe=2)
     direct = np.linalg.norm(x[indices].astype("f8") - x[:100, None], axis=2)
@@ -167,11 +175,10 @@ def test_distances_of_an_approximate_answer_are_those_of_its_rows():
     assert (np.diff(distances, axis=1) >= 0).all()
 
 
-def test_probing_all_lists_is_exact_and_k_rows_are_always_found():
-    pytest.importorskip("faiss")
+def test_probing_all_lists_is_exact_and_k_rows_are_always_found(who):
     x = cloud(3000, 8)
     expected = ops.knn(x[:100], x, 10, backend="exact")
-    assert (expected.recall, expected.nprobe, expected.backend) == (1, None, "exact")
+    assert (expected.recall, expected.nprobe, expected.backend) == (1, None, "torch")
     everything = ops.knn(x[:100], x, 10, nprobe=10_000)
     np.testing.assert_array_equal(everything.indices, expected.indices)
     assert everything.recall == 1 and everything.nprobe == 54, "as many lists as there are"
@@ -181,10 +188,10 @@ def test_probing_all_lists_is_exact_and_k_rows_are_always_found():
     assert ops.knn(copies, copies, 20, nprobe=1).recall == 1, "any of the copies will do"
 
 
-def test_a_target_takes_as_few_lists_as_reach_it(monkeypatch):
-    pytest.importorskip("faiss")
+def test_a_target_takes_as_few_lists_as_reach_it(monkeypatch, who):
     monkeypatch.setattr(KNN_MODULE, "WORTH_ROWS", 1000)
     monkeypatch.setattr(KNN_MODULE, "WORTH_QUERIES", 600)
+    monkeypatch.setattr(KNN_MODULE, "WORTH_SHARE", 1)
     x, queries = cloud(3000, 8), cloud(700, 8, 1)
     last = 0
     for target in (0.3, 0.8, 0.99):
@@ -196,30 +203,32 @@ def test_a_target_takes_as_few_lists_as_reach_it(monkeypatch):
         last = found.nprobe
 
 
-def test_the_recall_told_is_measured_on_queries_that_did_not_choose(monkeypatch):
-    """Of queries whose true neighbors lie far apart, the half that is tuned on must not be the half that tells."""
-    pytest.importorskip("faiss")
+def test_the_recall_told_is_measured_on_queries_that_did_not_choose(monkeypatch, who):
     monkeypatch.setattr(KNN_MODULE, "WORTH_ROWS", 1000)
     monkeypatch.setattr(KNN_MODULE, "WORTH_QUERIES", 400)
-    asked = []
-    original = KNN_MODULE._exactly
-    monkeypatch.setattr(
-        KNN_MODULE, "_exactly", lambda q, *a: asked.append({tuple(row.tolist()) for row in q[:]}) or original(q, *a)
-    )
-    ops.knn(cloud(500, 8, 1), cloud(3000, 8), 10, recall=0.5)
+    asked, nearest = [], KNN_MODULE.nearest
+
+    def watched(q, *arguments, **options):
+        asked.append({tuple(row.tolist()) for row in q[:]})
+        return nearest(q, *arguments, **options)
+
+    monkeypatch.setattr(KNN_MODULE, "nearest", watched)
+    assert ops.knn(cloud(500, 8, 1), cloud(3000, 8), 10, recall=0.5).nprobe
     assert [len(rows) for rows in asked] == [250, 250] and not asked[0] & asked[1]
 
 
-def test_a_target_where_nothing_is_saved_is_met_exactly(monkeypatch):
-    x = cloud(100, 4)
-    for _ in range(2):
-        found = ops.knn(x, x, 5, recall=0.5)
-        assert found.recall == 1 and found.nprobe is None
-        np.testing.assert_array_equal(found.indices, brute_force(x, x, 5, "l2")[1])
-        monkeypatch.setitem(sys.modules, "faiss", None)  # as if it were not installed
-        monkeypatch.setattr(KNN_MODULE, "WORTH_ROWS", 1)
-        monkeypatch.setattr(KNN_MODULE, "WORTH_QUERIES", 1)
-    assert found.backend == "exact"
+def test_a_target_where_nothing_is_saved_is_met_exactly(monkeypatch, who):
+    def search(n, d, target):
+        x = cloud(n, d)
+        found = ops.knn(x, x, 5, recall=target)
+        np.testing.assert_array_equal(found.indices[:50], brute_force(x[:50], x, 5, "l2")[1])
+        return found.recall, found.nprobe, found.backend
+
+    assert search(100, 4, 0.5) == (1, None, who), "few rows"
+    monkeypatch.setattr(KNN_MODULE, "WORTH_ROWS", 100)
+    assert search(100, 4, 0.5) == (1, None, who), "few queries"
+    monkeypatch.setattr(KNN_MODULE, "WORTH_QUERIES", 100)
+    assert search(1000, 40, 0.95) == (1, None, who), "rows without clusters: many lists"
 
 
 def test_a_pair_that_keeps_its_attributes():
@@ -247,8 +256,7 @@ def test_rows_that_are_dropped(metric, backend):
         ops.knn(x, x, 59, on_nonfinite="drop")
 
 
-def test_dropped_rows_and_an_inverted_file():
-    pytest.importorskip("faiss")
+def test_dropped_rows_and_an_inverted_file(who):
     x = cloud(3000, 8)
     x[::7] = np.nan
     kept = np.flatnonzero(np.isfinite(x).all(1))
@@ -295,13 +303,12 @@ def test_no_copy_of_a_memory_map(tmp_path, backend):
 
 def test_which_one_ran(monkeypatch):
     x = cloud(5, 3)
-    assert ops.knn(x, x, 1, backend="exact").backend == "exact"
+    assert ops.knn(x, x, 1, backend="exact").backend == "torch"
     monkeypatch.setitem(sys.modules, "faiss", None)  # as if it were not installed
-    assert ops.knn(x, x, 1).backend == "exact"
+    assert ops.knn(x, x, 1).backend == "torch"
     assert not ops.backends()["faiss"]["live"] and "pip install 'autoal[cpu]'" in ops.backends()["faiss"]["reason"]
-    for options in ({"backend": "faiss"}, {"nprobe": 3}):
-        with pytest.raises(checks.MissingExtraError, match=r"faiss.*pip install 'autoal\[cpu\]'"):
-            ops.knn(x, x, 1, **options)
+    with pytest.raises(checks.MissingExtraError, match=r"faiss.*pip install 'autoal\[cpu\]'"):
+        ops.knn(x, x, 1, backend="faiss")
 
 
 def test_auto_takes_faiss_where_it_is(monkeypatch):
@@ -309,6 +316,18 @@ def test_auto_takes_faiss_where_it_is(monkeypatch):
     monkeypatch.setattr(NEAREST, "_smallest", None)  # would fail if called
     found = ops.knn(cloud(5, 3), cloud(5, 3), 1)
     assert found.indices[:, 0].tolist() == list(range(5)) and found.backend == "faiss"
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_inverted_files_on_each_device(metric, device):
+    queries, database = (torch.from_numpy(y).to(device) for y in (cloud(300, 8, 1), cloud(3000, 8)))
+    found = ops.knn(queries, database, 10, metric=metric, nprobe=4)
+    assert found.indices.device.type == device
+    true = true_recall(found.indices[:256].cpu().numpy(), queries[:256].cpu(), database.cpu(), 10, metric)
+    assert abs(found.recall - true) < 0.04 and 0.3 < true < 1
+    everything = ops.knn(queries, database, 10, metric=metric, nprobe=1000)
+    expected = ops.knn(queries, database, 10, metric=metric, backend="exact")
+    assert everything.recall == 1 and (everything.indices == expected.indices).float().mean() > 0.999
 
 
 @pytest.mark.gpu
@@ -321,12 +340,8 @@ def test_faiss_on_the_gpu(metric):
     exact = ops.knn(queries, database, 10, metric=metric, backend="faiss")
     assert exact.backend == "faiss" and exact.indices.is_cuda
     assert (exact.indices == expected.indices).float().mean() > 0.999
-    everything = ops.knn(queries, database, 10, metric=metric, nprobe=1000)
+    everything = ops.knn(queries, database, 10, metric=metric, backend="faiss", nprobe=1000)
     assert everything.recall == 1 and (everything.indices == expected.indices).float().mean() > 0.999
-    few = ops.knn(queries, database, 10, metric=metric, nprobe=4)
-    assert few.recall == pytest.approx(
-        true_recall(few.indices.cpu().numpy(), queries.cpu(), database.cpu(), 10, metric), abs=0.04
-    )
 
 
 @pytest.mark.parametrize(
@@ -335,7 +350,7 @@ def test_faiss_on_the_gpu(metric):
         ({"k": 6}, ValueError, "k must be between 0 and 5, the rows of the database; got 6"),
         ({"metric": "l1"}, ValueError, "unknown metric 'l1'"),
         ({"backend": "hnsw"}, ValueError, "unknown backend 'hnsw'"),
-        ({"backend": "exact", "nprobe": 3}, ValueError, "nprobe needs FAISS"),
+        ({"backend": "exact", "nprobe": 3}, ValueError, "nprobe looks into some lists, backend='exact' at all rows"),
         ({"nprobe": 0}, ValueError, "nprobe must be at least 1"),
         ({"nprobe": 3, "recall": 0.9}, ValueError, "not both"),
         ({"recall": 1.0}, ValueError, "recall must lie between 0 and 1, got 1.0: leave it out"),

@@ -15,12 +15,11 @@ PROBES = 5  # of about sqrt(N) lists of that index: recall 0.98 on 60,000 x 784 
 def neighbor_graph(unit: Tensor) -> np.ndarray:
     """Indices [N, min(10, N - 1)] of the most similar other points of unit rows [N, D], nearest first; never the point.
 
-    Exact up to 20,000 points; beyond, an inverted-file index of FAISS where it is installed and the points are on the
-    CPU, else exact all the same (quadratic in N, in bounded memory).
+    Exact up to 20,000 points, and on CUDA (quadratic in N, in bounded memory); beyond, an inverted file.
     """
     n = len(unit)
     k = min(NEIGHBORS, n - 1)
-    inverted_file = n > EXACT_UP_TO and unit.device.type == "cpu" and ops.backends()["faiss"]["live"]
+    inverted_file = n > EXACT_UP_TO and unit.device.type == "cpu"
     _, found = ops.knn(unit, unit, k + 1, metric="ip", nprobe=PROBES if inverted_file else None)
     neighbors = found.cpu().numpy()
     own = neighbors == np.arange(n)[:, None]
