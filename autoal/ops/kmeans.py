@@ -154,18 +154,13 @@ def _means(x: Tensor, assigned: Tensor, distances: Tensor, n_clusters: int) -> T
     counts = assigned.bincount(minlength=n_clusters)
     order = assigned.argsort(stable=True)
     means = torch.nn.functional.embedding_bag(order, x, counts.cumsum(0) - counts, mode="mean")
-    empty = (counts == 0).nonzero()[:, 0]
-    means[empty] = x[_farthest(distances, len(empty))]
+    if len(empty := (counts == 0).nonzero()[:, 0]):
+        means[empty] = x[distances.sort(descending=True, stable=True).indices[: len(empty)]]
     return means
 
 
 def _empty(assigned: Tensor, n_clusters: int) -> Tensor:
     return (assigned.bincount(minlength=n_clusters) == 0).nonzero()[:, 0]
-
-
-def _farthest(distances: Tensor, n: int) -> Tensor:
-    """The n rows of largest distance, ties to the lowest."""
-    return distances.sort(descending=True, stable=True).indices[:n]
 
 
 def _inertia(distances: Tensor) -> float:

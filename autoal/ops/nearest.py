@@ -67,6 +67,8 @@ def in_order(q: Rows, x: Rows, indices: Tensor, metric: str) -> tuple[Tensor, Te
             normalize = torch.nn.functional.normalize
             exact = (1 - (normalize(rows, dim=2) * normalize(part, dim=2)).sum(2)).clamp_min_(0)
         distances[start : start + step] = exact
+    if indices.shape[1] == 1:
+        return distances, indices
     indices, order = indices.sort(dim=1)
     distances = distances.gather(1, order)
     order = distances.argsort(dim=1, stable=True, descending=metric == "ip")

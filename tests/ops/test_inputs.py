@@ -16,6 +16,8 @@ CALLS = {
     "kmeanspp": lambda x: (ops.kmeanspp(x, 5),),
     "gradient_kmeanspp": lambda x: (ops.gradient_kmeanspp(x, x, 5),),
     "knn": lambda x: ops.knn(x, x, 3),
+    "kmeans": lambda x: ops.kmeans(x, 4)[:3],
+    "typicality": lambda x: ops.typicality(x, 3)[:1],
 }
 
 
