@@ -32,8 +32,8 @@ class KMeans(Strategy):
     needs = ("embeddings",)
     reference = "Zhdanov 2019"
 
-    # Large pools are trained on some samples: 64 a centroid cost 1 % of the inertia beside 256, but where few samples lie
-    # far from all others, and hold most of it.
+    # Large pools are trained on some samples: 64 a centroid cost 1 % of the inertia beside 256, except where a few far
+    # samples hold most of it.
     PER_CENTROID, AT_LEAST = 64, 1 << 16
 
     def pick(self, context: Context, size: int) -> Picks:
