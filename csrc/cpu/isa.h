@@ -45,10 +45,14 @@ void set_isa(const std::string& name);  // throws std::invalid_argument
 constexpr int64_t kLanes = 16;
 constexpr int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
-// Up to this many classes scores go by vectors of rows, beyond by vectors of classes; kernels that score need a buffer
-// of this many floats.
-constexpr int64_t kFewClasses = 32;
-constexpr int64_t score_buffer(int64_t c) { return c <= kFewClasses ? 2 * kLanes * c + kLanes : padded(c); }
+// Up to so many classes a vector holds one class of several rows, beyond several classes of one row. Both are equally
+// fast between 64 and 100; MC scores, which keep more of each class, gain up to 256. Scores need a buffer of so many
+// floats: columns; or two rows half a page apart (softmax.h) and a third.
+constexpr int64_t kFewClasses = 64, kFewMCClasses = 256;
+constexpr int64_t score_buffer(int64_t c) {
+  return c <= kFewClasses ? kLanes * c : 2 * ((c + 1023) / 1024 * 1024 + 512) + padded(c);
+}
+constexpr int64_t mc_score_buffer(int64_t c) { return c <= kFewMCClasses ? 8 * kLanes * c : 5 * padded(c); }
 
 // Whether a selection goes by plain passes: few picks or rows are not worth more.
 inline bool plainly(Passes passes, int64_t rows, int64_t picks) {

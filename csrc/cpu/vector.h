@@ -24,7 +24,7 @@ typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
 typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
 typedef uint16_t Shorts __attribute__((vector_size(2 * kLanes)));
 
-constexpr int64_t kFewClasses = 32;  // as in isa.h
+constexpr int64_t kFewClasses = 64, kFewMCClasses = 256;  // as in isa.h
 
 // A panel holds so many rows, side by side: [D, kPanel]. With the rows that meet it in a tile it fills the registers.
 constexpr int kVectors = 3;
@@ -84,25 +84,34 @@ inline Floats bits_to_floats(Words w) {
   return v;
 }
 
+inline float largest(Floats v) {
+  for (int distance = kLanes / 2; distance > 0; distance /= 2) v = maximum(v, swapped(v, distance));
+  return v[0];
+}
+
+inline Words floats_to_bits(Floats v) {
+  Words w;
+  __builtin_memcpy(&w, &v, sizeof w);
+  return w;
+}
+
 constexpr float kLowest = -87.33f;  // its exponential is about the smallest normal number
 
-// e^x for x in [kLowest, 88], to 2 ulp; NaN stays NaN. Range reduction by ln 2, polynomial by Cephes' coefficients.
+// e^x for x in [kLowest, 88], to 2 ulp; NaN stays some NaN or other, or becomes any number if its low bits are not 0.
+// As 2^n 2^r with |r| <= 1/2: five steps of a minimax polynomial with 2^0 = 1 are as near as the rest of the
+// arithmetic.
 inline Floats normal_exponential(Floats x) {
+  constexpr float kLog2E = 1.44269504088896341f;
   const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  const Floats shifted = x * 1.44269504088896341f + magic;
-  const Floats n = shifted - magic;
-  const Floats r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
-  Floats p = splat(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  Words exponent;
-  __builtin_memcpy(&exponent, &shifted, sizeof exponent);
-  const Floats scale = bits_to_floats((exponent + 127u) << 23);  // the low bits of `shifted` hold n
-  return p * scale;
+  const Floats shifted = x * kLog2E + magic;
+  const Floats r = x * kLog2E - (shifted - magic);
+  Floats p = splat(1.326472033e-3f);
+  p = p * r + 9.671512991e-3f;
+  p = p * r + 5.550733954e-2f;
+  p = p * r + 2.402224243e-1f;
+  p = p * r + 6.931470037e-1f;
+  p = p * r + 1.0f;
+  return bits_to_floats(floats_to_bits(p) + (floats_to_bits(shifted) << 23));  // the low bits of `shifted` hold n
 }
 
 // e^x for x <= 88; 0 below kLowest.
@@ -111,34 +120,26 @@ inline Floats exponential(Floats x) {
   return select(tiny, Floats{}, normal_exponential(select(tiny, splat(kLowest), x)));
 }
 
-// ln x for normal x > 0, to 2 ulp (Cephes' logf).
+// ln x for normal x > 0, to 2 ulp; something finite for all other x. As n ln 2 + ln m with m in [sqrt(1/2), sqrt(2)),
+// the minimax polynomial being one of ln(1 + r) / r, so that it is exact to the last bits near 1 too.
 inline Floats logarithm(Floats x) {
-  Words w;
-  __builtin_memcpy(&w, &x, sizeof w);
-  Ints e = __builtin_convertvector((w >> 23), Ints) - 126;
-  Floats m = bits_to_floats((w & 0x007fffffu) | 0x3f000000u);  // in [0.5, 1)
-  const Ints low = m < splat(0.707106781186547524f);
-  e += low;  // a true lane is -1
-  m = select(low, m + m, m) - 1.0f;
-  const Floats z = m * m;
-  Floats p = splat(7.0376836292e-2f);
-  p = p * m - 1.1514610310e-1f;
-  p = p * m + 1.1676998740e-1f;
-  p = p * m - 1.2420140846e-1f;
-  p = p * m + 1.4249322787e-1f;
-  p = p * m - 1.6668057665e-1f;
-  p = p * m + 2.0000714765e-1f;
-  p = p * m - 2.4999993993e-1f;
-  p = p * m + 3.3333331174e-1f;
-  const Floats n = __builtin_convertvector(e, Floats);
-  return m + (p * m * z + n * -2.12194440e-4f - 0.5f * z) + n * 0.693359375f;
+  constexpr int32_t kSqrtHalf = 0x3f3504f3;  // the bits of sqrt(1/2)
+  const Ints w = __builtin_convertvector(floats_to_bits(x), Ints), n = (w - kSqrtHalf) >> 23;
+  const Floats r = bits_to_floats(__builtin_convertvector(w - (n << 23), Words)) - 1.0f;
+  Floats p = splat(8.734846115e-2f);
+  p = p * r - 1.430752426e-1f;
+  p = p * r + 1.491797417e-1f;
+  p = p * r - 1.657050848e-1f;
+  p = p * r + 1.996207237e-1f;
+  p = p * r - 2.500175536e-1f;
+  p = p * r + 3.333395123e-1f;
+  p = p * r - 4.999999106e-1f;
+  p = p * r + 1.0f;
+  return __builtin_convertvector(n, Floats) * 0.693147180559945309f + p * r;
 }
 
-// p ln p; 0 where p is 0 (or below the smallest normal number, where it is less than 1e-36).
-inline Floats p_log_p(Floats p) {
-  const Ints tiny = p < splat(1.17549435e-38f);
-  return select(tiny, Floats{}, p * logarithm(select(tiny, splat(1.0f), p)));
-}
+// p ln p; 0 (of either sign) where p is 0, and less than 1e-35 where it is no normal number.
+inline Floats p_log_p(Floats p) { return p * logarithm(p); }
 
 enum { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 
@@ -149,17 +150,25 @@ struct BFloat {
   uint16_t bits;
 };
 
+#if defined(__F16C__)
+// Subnormal numbers come out right whatever the thread's floating point environment is. An instruction by name: no
+// generic conversion of GCC's leads to it, and its intrinsics bring in standard headers.
+inline Floats to_floats(Shorts s, Half) {
+  Floats v;
+  __asm__("vcvtph2ps %1, %0" : "=v"(v) : "vm"(s));
+  return v;
+}
+#else
 // Adding 112 moves the exponent's bias from 15 to 127; Inf, NaN and subnormal numbers are put right. No subnormal float
 // comes up: the caller's thread may flush them to 0.
 inline Floats to_floats(Shorts s, Half) {
   const Words w = __builtin_convertvector(s, Words), exponent = w & 0x7c00u, sign = (w & 0x8000u) << 16;
   const Words normal = ((w & 0x7fffu) << 13) + (112u << 23);
   const Floats small = __builtin_convertvector(__builtin_convertvector(w & 0x3ffu, Ints), Floats) * 0x1p-24f;
-  Words subnormal;
-  __builtin_memcpy(&subnormal, &small, sizeof subnormal);
-  const Words bits = exponent == 0x7c00u ? normal | 0x7f800000u : exponent == 0u ? subnormal : normal;
+  const Words bits = exponent == 0x7c00u ? normal | 0x7f800000u : exponent == 0u ? floats_to_bits(small) : normal;
   return bits_to_floats(bits | sign);
 }
+#endif
 inline Floats to_floats(Shorts s, BFloat) { return bits_to_floats(__builtin_convertvector(s, Words) << 16); }
 
 template <class Number>
@@ -192,16 +201,25 @@ inline void read_numbers(const Number* p, int64_t stride, int64_t n, int64_t roo
   for (; j < padded(n); ++j) out[j] = padding;
 }
 
-// The same from element `offset` of an array of any dtype.
+// f with the numbers of an array of any dtype.
+template <class F>
+inline auto with_numbers(const void* data, int dtype, F f) {
+  if (dtype == kFloat32) return f(static_cast<const float*>(data));
+  if (dtype == kFloat16) return f(static_cast<const Half*>(data));
+  return f(static_cast<const BFloat*>(data));
+}
+
+// read_numbers from element `offset` of an array of any dtype.
 inline void read(const void* data, int dtype, int64_t offset, int64_t stride, int64_t n, int64_t room, float padding,
                  float* out) {
-  if (dtype == kFloat32) {
-    read_numbers(static_cast<const float*>(data) + offset, stride, n, room, padding, out);
-  } else if (dtype == kFloat16) {
-    read_numbers(static_cast<const Half*>(data) + offset, stride, n, room, padding, out);
-  } else {
-    read_numbers(static_cast<const BFloat*>(data) + offset, stride, n, room, padding, out);
-  }
+  with_numbers(data, dtype, [&](const auto* p) { read_numbers(p + offset, stride, n, room, padding, out); });
+}
+
+// Fetches what comes a page after the n numbers at p: rows are read once, in order, and hardware stops at pages.
+template <class Number>
+inline void prefetch_ahead(const Number* p, int64_t n) {
+  const char* bytes = reinterpret_cast<const char*>(p) + 4096;
+  for (int64_t byte = 0; byte < n * static_cast<int64_t>(sizeof(Number)); byte += 64) __builtin_prefetch(bytes + byte);
 }
 
 }  // namespace
