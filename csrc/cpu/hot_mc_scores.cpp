@@ -32,74 +32,100 @@ void read_samples(const Number* x, const Samples& a, int64_t i, int64_t lanes, i
       }
 }
 
-// Adds predictions to what is kept of their samples: [first, shift, square, votes][c, kLanes].
-inline void add_predictions(float* columns, const Floats* scale, const Ints* mode, int64_t count, int64_t c,
-                            float* kept) {
-  const int64_t size = c * kLanes;
-  Ints number = {};
-  for (int64_t j = 0; j < size; j += kLanes, ++number) {
-    const Floats first = load(kept + j);
-    Floats shift = load(kept + size + j), square = load(kept + 2 * size + j), votes = load(kept + 3 * size + j);
-    for (int64_t u = 0; u < count; ++u) {
-      const Floats p = load(columns + u * size + j) * scale[u], more = p - first;
-      store(columns + u * size + j, p);  // a product of another use is rounded, not fused into the difference
-      shift += more;
-      square += more * more;
-      votes = select(mode[u] == number, votes + 1.0f, votes);
-    }
-    store(kept + size + j, shift);
-    store(kept + 2 * size + j, square);
-    store(kept + 3 * size + j, votes);
+// What is kept of a sample's predictions until all are read, for vectors that hold a class of kLanes samples each, or
+// kLanes classes of one. All by deviations from the first prediction: nothing cancels in the variance, and predictions
+// that are all the same have a BALD of exactly 0.
+struct Kept {
+  float* first;
+  int64_t size;  // floats
+  float *shift = first + size, *square = shift + size, *votes = square + size;
+
+  void start(const float* p, Floats scale) const {
+    for (int64_t j = 0; j < size; j += kLanes) store(first + j, load(p + j) * scale);
+    for (int64_t j = 0; j < 3 * size; ++j) shift[j] = 0.0f;  // and square, and votes
   }
+
+  // `count` predictions p * scale. The first vector holds classes `number`, each further one those `step` higher.
+  void add(const float* p, const Floats* scale, const Ints* mode, int64_t count, Ints number, int32_t step) const {
+    for (int64_t j = 0; j < size; j += kLanes, number += step) {
+      const Floats from = load(first + j);
+      Floats total = load(shift + j), squares = load(square + j), voters = load(votes + j);
+      for (int64_t u = 0; u < count; ++u) {
+        const Floats more = rounded(load(p + u * size + j) * scale[u]) - from;
+        total += more;
+        squares += more * more;
+        voters = select(mode[u] == number, voters + 1.0f, voters);
+      }
+      store(shift + j, total);
+      store(square + j, squares);
+      store(votes + j, voters);
+    }
+  }
+};
+
+// Sums over the vectors of a Kept: p ln p of the mean, the same less that of the first prediction, standard deviations;
+// and the most votes.
+struct Summary {
+  Floats p_log_p, more_p_log_p, deviation, votes;
+};
+
+Summary summary(const Kept& kept, float inverse_t) {
+  Summary all = {};
+  LongSum of_all, more_of_all;
+  for (int64_t block = 0; block < kept.size; block += kBlock) {
+    Floats of_means = {}, more_of_means = {};
+    for (int64_t j = block; j < kept.size && j < block + kBlock; j += kLanes) {
+      const Floats first = load(kept.first + j), shift = load(kept.shift + j) * inverse_t;
+      store(kept.square + j, maximum(load(kept.square + j) * inverse_t - shift * shift, Floats{}));
+      const Floats of_mean = p_log_p(first + shift), of_first = rounded(p_log_p(first));
+      of_means += of_mean;
+      more_of_means += rounded(of_mean) - of_first;
+      all.votes = maximum(all.votes, load(kept.votes + j));
+    }
+    of_all.add(of_means);
+    more_of_all.add(more_of_means);
+  }
+  all.p_log_p = of_all.total;
+  all.more_p_log_p = more_of_all.total;
+  for (int64_t j = 0; j < kept.size; ++j) kept.square[j] = __builtin_sqrtf(kept.square[j]);
+  for (int64_t j = 0; j < kept.size; j += kLanes) all.deviation += load(kept.square + j);
+  return all;
 }
 
-// Everything is told by deviations from the first prediction: nothing cancels in the variance, and predictions that are
-// all the same have a BALD of exactly 0.
 template <class Number>
 int64_t mc_scores_of_few(const Number* x, bool probs, float tolerance, const Samples& a, int64_t begin, int64_t end,
                          float* buffer, const MCScores& out) {
   const int64_t size = a.c * kLanes;
-  float *first = buffer, *shift = first + size, *square = shift + size, *votes = square + size, *read = votes + size;
-  const float inverse_t = 1.0f / static_cast<float>(a.t);
+  const Kept kept = {buffer, size};
+  float* columns = buffer + 4 * size;
+  const float t = static_cast<float>(a.t), inverse_t = 1.0f / t;
   int64_t bad = -1;
   for (int64_t i = begin; i < end; i += kLanes) {
     const int64_t count = end - i < kLanes ? end - i : kLanes;
-    for (int64_t j = 0; j < 3 * size; ++j) shift[j] = 0.0f;  // and square, and votes
     Floats first_entropy = {}, more_entropy = {};
     Ints good = ~Ints{};
     for (int64_t k = 0; k < a.t; k += kTogether) {
       const int64_t together = a.t - k < kTogether ? a.t - k : kTogether;
       Floats scale[kTogether];
       Ints mode[kTogether];
-      read_samples(x, a, i, count, k, together, read);
+      read_samples(x, a, i, count, k, together, columns);
       for (int64_t u = 0; u < together; ++u) {
-        const Sums r = probs ? sums_of_probs(read + u * size, a.c) : sums_of_logits<true>(read + u * size, a.c);
+        const Sums r = probs ? sums_of_probs(columns + u * size, a.c) : sums_of_logits<true>(columns + u * size, a.c);
         scale[u] = probs ? splat(1.0f) : 1.0f / r.z;
+        mode[u] = r.mode;
+        good &= is_distribution(r, probs, tolerance);
         const Floats entropy = entropy_of(r, probs, scale[u]);
         if (k + u == 0) first_entropy = entropy;
         more_entropy += entropy - first_entropy;
-        good &= is_distribution(r, probs, tolerance);
-        mode[u] = r.mode;
       }
-      if (k == 0)
-        for (int64_t j = 0; j < size; j += kLanes) store(first + j, load(read + j) * scale[0]);
-      add_predictions(read, scale, mode, together, a.c, first);
+      if (k == 0) kept.start(columns, scale[0]);
+      kept.add(columns, scale, mode, together, Ints{}, 1);
     }
-    Floats negative_entropy = {}, less_entropy = {}, deviation = {}, most = {};
-    for (int64_t j = 0; j < size; j += kLanes) {
-      const Floats more = load(shift + j) * inverse_t;
-      store(square + j, maximum(load(square + j) * inverse_t - more * more, Floats{}));
-      const Floats of_first = p_log_p(load(first + j)), of_mean = p_log_p(load(first + j) + more);
-      negative_entropy += of_mean;
-      less_entropy += of_mean - of_first;
-      most = maximum(most, load(votes + j));
-    }
-    for (int64_t j = 0; j < size; ++j) square[j] = __builtin_sqrtf(square[j]);
-    for (int64_t j = 0; j < size; j += kLanes) deviation += load(square + j);
-    store_lanes(out.bald + i, maximum(-less_entropy - more_entropy * inverse_t, Floats{}), count);
-    store_lanes(out.entropy + i, maximum(-negative_entropy, Floats{}), count);
-    store_lanes(out.mean_std + i, deviation / static_cast<float>(a.c), count);
-    store_lanes(out.variation_ratio + i, (static_cast<float>(a.t) - most) / static_cast<float>(a.t), count);
+    const Summary all = summary(kept, inverse_t);
+    store_lanes(out.bald + i, maximum(-all.more_p_log_p - more_entropy * inverse_t, Floats{}), count);
+    store_lanes(out.entropy + i, maximum(-all.p_log_p, Floats{}), count);
+    store_lanes(out.mean_std + i, all.deviation / static_cast<float>(a.c), count);
+    store_lanes(out.variation_ratio + i, (t - all.votes) / t, count);
     bad = lowest_bad(bad, good, i);
   }
   return bad;
@@ -108,60 +134,36 @@ int64_t mc_scores_of_few(const Number* x, bool probs, float tolerance, const Sam
 template <class Number>
 int64_t mc_scores_of_many(const Number* x, bool probs, float tolerance, const Samples& a, int64_t begin, int64_t end,
                           float* buffer, const MCScores& out) {
-  const int64_t width = padded(a.c);
-  float *row = buffer, *first = row + width, *shift = first + width, *square = shift + width, *votes = square + width;
+  const Kept kept = {buffer, padded(a.c)};
+  float* row = buffer + 4 * kept.size;
   const int64_t size = (a.t - 1) * a.stride_t + (end - 1) * a.stride_n + (a.c - 1) * a.stride_c + 1;  // may be read
-  const float inverse_t = 1.0f / static_cast<float>(a.t);
+  const float t = static_cast<float>(a.t), inverse_t = 1.0f / t;
   int64_t bad = -1;
   for (int64_t i = begin; i < end; ++i) {
-    for (int64_t j = 0; j < 3 * width; ++j) shift[j] = 0.0f;  // and square, and votes
     float first_entropy = 0.0f, more_entropy = 0.0f;
     bool good = true;
     for (int64_t k = 0; k < a.t; ++k) {
       const int64_t offset = k * a.stride_t + i * a.stride_n;
       read_numbers(x + offset, a.stride_c, a.c, size - offset, probs ? 0.0f : minus_infinity(), row);
       const TopTwo top = top_two_of(row, a.c);
-      votes[first_equal(row, a.c, top.first)] += 1.0f;
+      const Ints mode = Ints{} + static_cast<int32_t>(first_equal(row, a.c, top.first));
       const Partition p = probs ? partition_of_probs(row, a.c, [](int64_t) {})
                                 : partition(row, a.c, top.first, [&](int64_t j, Floats e) { store(row + j, e); });
+      const Floats scale = splat(probs ? 1.0f : 1.0f / p.z);
       good &= is_distribution(p, probs, tolerance);
       const float entropy = entropy_of(p, probs);
       if (k == 0) first_entropy = entropy;
       more_entropy += entropy - first_entropy;
-      const Floats scale = splat(probs ? 1.0f : 1.0f / p.z);
-      for (int64_t j = 0; j < width; j += kLanes) {
-        const Floats value = load(row + j) * scale;
-        if (k == 0) {
-          store(first + j, value);
-          continue;
-        }
-        const Floats more = value - load(first + j);
-        store(shift + j, load(shift + j) + more);
-        store(square + j, load(square + j) + more * more);
-      }
+      if (k == 0) kept.start(row, scale);
+      kept.add(row, &scale, &mode, 1, lane_numbers(), kLanes);
     }
-    Floats negative_entropy = {}, less_entropy = {}, deviation = {}, most = {};
-    for (int64_t block = 0; block < width; block += kBlock) {
-      Floats block_entropy = {}, block_less = {};
-      for (int64_t j = block; j < width && j < block + kBlock; j += kLanes) {
-        const Floats more = load(shift + j) * inverse_t;
-        store(square + j, maximum(load(square + j) * inverse_t - more * more, Floats{}));
-        const Floats of_first = p_log_p(load(first + j)), of_mean = p_log_p(load(first + j) + more);
-        block_entropy += of_mean;
-        block_less += of_mean - of_first;
-        most = maximum(most, load(votes + j));
-      }
-      negative_entropy += block_entropy;
-      less_entropy += block_less;
-    }
-    for (int64_t j = 0; j < width; ++j) square[j] = __builtin_sqrtf(square[j]);
-    for (int64_t j = 0; j < width; j += kLanes) deviation += load(square + j);
-    const float h = -sum(negative_entropy), difference = -sum(less_entropy) - more_entropy * inverse_t;
-    if (!good && bad < 0) bad = i;
-    out.bald[i] = difference > 0.0f ? difference : 0.0f;
+    const Summary all = summary(kept, inverse_t);
+    const float h = -sum(all.p_log_p), bald = -sum(all.more_p_log_p) - more_entropy * inverse_t;
+    if (bad < 0 && !good) bad = i;
+    out.bald[i] = bald > 0.0f ? bald : 0.0f;
     out.entropy[i] = h > 0.0f ? h : 0.0f;
-    out.mean_std[i] = sum(deviation) / static_cast<float>(a.c);
-    out.variation_ratio[i] = (static_cast<float>(a.t) - largest(most)) / static_cast<float>(a.t);
+    out.mean_std[i] = sum(all.deviation) / static_cast<float>(a.c);
+    out.variation_ratio[i] = (t - largest(all.votes)) / t;
   }
   return bad;
 }

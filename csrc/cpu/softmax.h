@@ -37,6 +37,19 @@ inline Floats shifted_logit(Floats x, Floats first) { return maximum(splat(kLowe
 
 // ---------------------------------------------------------------- few classes: kLanes rows at once
 
+// Sums are taken by so many terms a lane, and these sums with their rounding made up for (Kahan), so that it does not
+// grow with the number of classes: where classes are much alike, all terms round alike.
+constexpr int64_t kTerms = 16;
+
+struct LongSum {
+  Floats total = {}, surplus = {};
+  void add(Floats v) {
+    const Floats lacking = v - surplus, more = total + lacking;
+    surplus = (more - total) - lacking;
+    total = more;
+  }
+};
+
 // With kKeep, e^(x - first) is left in the columns [c, kLanes].
 template <bool kKeep>
 inline Sums sums_of_logits(float* columns, int64_t c) {
@@ -48,12 +61,20 @@ inline Sums sums_of_logits(float* columns, int64_t c) {
     r.second = maximum(r.second, minimum(r.first, x));
     r.first = maximum(r.first, x);
   }
-  for (int64_t j = 0; j < c; ++j) {
-    const Floats v = shifted_logit(load(columns + j * kLanes), r.first), e = normal_exponential(v);
-    r.z += e;
-    r.s += e * v;
-    if (kKeep) store(columns + j * kLanes, select(v > kLowest, e, Floats{}));
+  LongSum z_sum, s_sum;
+  for (int64_t block = 0; block < c; block += kTerms) {
+    Floats z = {}, s = {};
+    for (int64_t j = block; j < c && j < block + kTerms; ++j) {
+      const Floats v = shifted_logit(load(columns + j * kLanes), r.first), e = normal_exponential(v);
+      z += e;
+      s += e * v;
+      if (kKeep) store(columns + j * kLanes, select(v > kLowest, e, Floats{}));
+    }
+    z_sum.add(z);
+    s_sum.add(s);
   }
+  r.z = z_sum.total;
+  r.s = s_sum.total;
   return r;
 }
 
@@ -65,18 +86,27 @@ inline Sums sums_of_probs(const float* columns, int64_t c) {
     r.mode = p > r.first ? number : r.mode;
     r.second = maximum(r.second, minimum(r.first, p));
     r.first = maximum(r.first, p);
-    r.z += p;
-    r.s += p_log_p(p);
     negative |= p < Floats{};
   }
-  r.z = select(negative, splat(__builtin_nanf("")), r.z);
+  LongSum z_sum, s_sum;
+  for (int64_t block = 0; block < c; block += kTerms) {
+    Floats z = {}, s = {};
+    for (int64_t j = block; j < c && j < block + kTerms; ++j) {
+      const Floats p = load(columns + j * kLanes);
+      z += p;
+      s += p_log_p(p);
+    }
+    z_sum.add(z);
+    s_sum.add(s);
+  }
+  r.z = select(negative, splat(__builtin_nanf("")), z_sum.total);
+  r.s = s_sum.total;
   return r;
 }
 
 // ---------------------------------------------------------------- many classes: a row in a buffer [padded(c)]
 
-// Sums are taken by blocks of this many numbers first, so that rounding does not grow with 10,000 classes.
-constexpr int64_t kBlock = 256;
+constexpr int64_t kBlock = kTerms * kLanes;
 
 // Two rows in buffers that far apart never share the low bits of their addresses, by which processors tell a load from
 // the stores before it.
@@ -137,7 +167,7 @@ struct Partition {
 // Of a row that may be read up to padded(c). Calls f(j, e^(x - max) from class j on) on the way.
 template <class F>
 inline __attribute__((always_inline)) Partition partition(const float* row, int64_t c, float max, F f) {
-  Floats z = {}, s = {};
+  LongSum z, s;
   const Floats first = splat(max);
   for (int64_t block = 0; block < c; block += kBlock) {
     Floats block_z = {}, block_s = {};
@@ -147,16 +177,16 @@ inline __attribute__((always_inline)) Partition partition(const float* row, int6
       block_s += e * v;
       f(j, select(v > kLowest, e, Floats{}));
     });
-    z += block_z;
-    s += block_s;
+    z.add(block_z);
+    s.add(block_s);
   }
-  return {sum(z), sum(s)};
+  return {sum(z.total), sum(s.total)};
 }
 
 // The same of probs; z is NaN if one is negative. Calls f(j) on the way.
 template <class F>
 inline __attribute__((always_inline)) Partition partition_of_probs(const float* row, int64_t c, F f) {
-  Floats z = {}, s = {};
+  LongSum z, s;
   Ints negative = {};
   for (int64_t block = 0; block < c; block += kBlock) {
     Floats block_z = {}, block_s = {};
@@ -166,10 +196,10 @@ inline __attribute__((always_inline)) Partition partition_of_probs(const float* 
       block_s += p_log_p(p);
       f(j);
     });
-    z += block_z;
-    s += block_s;
+    z.add(block_z);
+    s.add(block_s);
   }
-  return {any_lane(negative) ? __builtin_nanf("") : sum(z), sum(s)};
+  return {any_lane(negative) ? __builtin_nanf("") : sum(z.total), sum(s.total)};
 }
 
 inline float entropy_of(const Partition& p, bool probs) { return probs ? -p.s : logarithm(splat(p.z))[0] - p.s / p.z; }

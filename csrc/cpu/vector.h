@@ -44,6 +44,19 @@ inline Floats select(Ints mask, Floats yes, Floats no) { return mask ? yes : no;
 inline Floats maximum(Floats a, Floats b) { return select(a > b, a, b); }
 inline Floats minimum(Floats a, Floats b) { return select(a < b, a, b); }
 
+// v itself. Compilers see no product behind it that they could fuse into the next sum, unrounded: the same product
+// would then be another number elsewhere.
+inline Floats rounded(Floats v) {
+#if defined(__x86_64__)
+  __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(v));
+#else
+  __asm__("" : "+m"(v));
+#endif
+  return v;
+}
+
 inline Ints lane_numbers() {
   Ints v;
   for (int l = 0; l < kLanes; ++l) v[l] = l;
