@@ -71,12 +71,12 @@ def main() -> None:
                 else:
                     print(f"left out: {package} is not installed")
         bench.case(
-            f"{name} {n:,} x {x.shape[1]}, k={k}",
+            f"{name} {len(x):,} x {x.shape[1]}, k={k}",
             ours,
             others,
             check=check,
             n_bytes=4 * x.numel(),
-            pairs=n * n * k,
+            pairs=len(x) ** 2 * k,
             flops_per_pair=2 * x.shape[1],
             repeats=0,
         )

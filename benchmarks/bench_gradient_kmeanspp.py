@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from harness import Benchmark, PerPick, pool
+from real_pools import real_pools
 from torch import Tensor
 
 from autoal import ops
 from autoal.ops import native, reference
+
+HEADS = 200, 2000  # labels that the head of a real pool was fitted to
 
 
 def torch_loop(logits: Tensor, h: Tensor, k: int) -> Tensor:
@@ -33,14 +38,23 @@ def plain_passes(logits: Tensor, h: Tensor, k: int) -> Tensor:
     return native.gradient_kmeanspp(logits, False, 1e-3, h, k, 0, native.PLAIN)[0]
 
 
-def main() -> None:
-    """10, 100 and 1,000 classes, from an unsure and from a sure model."""
-    bench = Benchmark("gradient_kmeanspp")
-    n, d, k = (8_192, 128, 100) if bench.quick else (131_072, 512, 1000)
+def cases(*, quick: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, logits [N, C], embeddings [N, D]: random logits of unsure and sure models, then a head's on real pools."""
+    n, d = (8_192, 128) if quick else (131_072, 512)
     h = pool("embedding", n, d)
     for c, scale in ((10, 2.0), (10, 8.0), (100, 4.0), (1000, 6.0)):
-        logits = scale * torch.randn(n, c, generator=torch.Generator().manual_seed(c))
-        x, y = logits.to(bench.device), h.to(bench.device)
+        yield f"random x {scale:g}", scale * torch.randn(n, c, generator=torch.Generator().manual_seed(c)), h
+    for real in real_pools(n, d) if quick else real_pools():
+        for n_labeled in HEADS:
+            yield f"{real.name} after {n_labeled} labels", *real.head(n_labeled)
+
+
+def main() -> None:
+    """All cases; ours makes all picks, the peers some."""
+    bench = Benchmark("gradient_kmeanspp")
+    k = 100 if bench.quick else 1000
+    for name, logits, embeddings in cases(quick=bench.quick):
+        x, y = logits.to(bench.device), embeddings.to(bench.device)
 
         def check(x: Tensor = x, y: Tensor = y) -> None:
             small = x[:512, :20].cpu(), y[:512, :16].cpu()
@@ -51,12 +65,12 @@ def main() -> None:
         if not x.is_cuda:
             peers["our plain passes"] = PerPick(lambda n, x=x, y=y: plain_passes(x, y, n), k)
         bench.case(
-            f"{n:,} x (C={c} + D={d}), k={k}, logits x {scale:g}",
+            f"{name}, {len(x):,} x (C={x.shape[1]} + D={y.shape[1]}), k={k}",
             lambda x=x, y=y: ops.gradient_kmeanspp(x, y, k),
             peers,
             check=check,
             n_bytes=4.0 * (x.numel() + y.numel()),
-            pairs=n * k,
+            pairs=len(x) * k,
             repeats=0,
         )
     bench.finish()

@@ -27,7 +27,7 @@ def draw(axes: Any, report: dict[str, Any]) -> None:
     axes.set_yticks(range(len(cases)), [case.split(", k=")[0] for case in cases], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("time of the peer / time of autoal")
-    axes.set_title(f"{report['benchmark']}, {cases[0].split(', ')[1]}", loc="left")
+    axes.set_title(f"{report['benchmark']}, k={cases[0].split(', k=')[1]}", loc="left")
     axes.grid(axis="x", color="#E6E6E6", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from real_pools import real_pools
 from torch import Tensor
 
 from autoal import ops
-from autoal.experiment import datasets
 from autoal.ops import native
 
 POOLS = ("gaussian", "sphere", "mixture", "embedding", "heavy")
@@ -137,7 +137,7 @@ class Benchmark:
             print(f"{self.title}: {self.device}, {self.threads} threads; ratio = time / ours; * = extrapolated")
             print(f"this machine: {self.roofs['gb_per_s']:.1f} GB/s read, {self.roofs['gflop_per_s']:.0f} GFLOP/s")
         mark = "*" if row.extrapolated else " "
-        line = f"{row.case:46s} {row.who:22s} {1000 * row.seconds:12.2f} ms{mark} {row.ratio:9.2f}x"
+        line = f"{row.case:60s} {row.who:22s} {1000 * row.seconds:12.2f} ms{mark} {row.ratio:9.2f}x"
         for value, unit in ((row.gb_per_s, "GB/s"), (row.gflop_per_s, "GFLOP/s"), (row.compared, "of all pairs")):
             line += f" {value:9.3g} {unit}" if value is not None else ""
         print(line, flush=True)
@@ -208,16 +208,11 @@ def pool(name: str, n: int, d: int, seed: int = 0) -> Tensor:
 
 
 def pools(n: int, d: int, *, quick: bool) -> Iterator[tuple[str, Tensor]]:
-    """Every one of ``POOLS`` at this size, and where its files are at hand, a real one: the pixels of fashion-mnist."""
+    """Every one of ``POOLS`` at this size, then the real ones, whole if not ``quick``."""
     for name in POOLS:
         yield name, pool(name, n, d)
-    try:
-        x = datasets.load("fashion-mnist", features="raw", download=False).x_train
-    except FileNotFoundError as error:
-        print(f"left out: fashion-mnist ({error})")
-        return
-    pixels = torch.tensor(x.reshape(len(x), -1), dtype=torch.float32)
-    yield "fashion-mnist", pixels[:n, :d].contiguous() if quick else pixels
+    for real in real_pools(n, d) if quick else real_pools():
+        yield real.name, real.x
 
 
 def potential(x: Tensor, picks: Tensor) -> float:

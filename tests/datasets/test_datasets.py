@@ -213,10 +213,12 @@ def test_texts_become_tfidf_features(tmp_path):
     rows = [(t, " ".join(rng.permutation(words.split()))) for t, words in topics.items() for _ in range(10)]
     tab(tmp_path / "reuters-r8-train.tab", rows)
     tab(tmp_path / "reuters-r8-test.tab", rows[::5])
+    with pytest.raises(FileNotFoundError, match="have not been computed"):
+        datasets.load("reuters-r8", folder=tmp_path, cache=tmp_path / "cache", compute=False)
     data = datasets.load("reuters-r8", folder=tmp_path, cache=tmp_path / "cache")
     assert data.class_names == ("sea", "sky") and data.features.startswith("TF-IDF")
     assert len(data.x_train) == 20 and data.x_train.dtype == np.float32
-    again = datasets.load("reuters-r8", folder=tmp_path, cache=tmp_path / "cache")
+    again = datasets.load("reuters-r8", folder=tmp_path, cache=tmp_path / "cache", compute=False)
     np.testing.assert_array_equal(again.x_train, data.x_train)
     with pytest.raises(ValueError, match="use 'tfidf' or 'minilm'"):
         datasets.load("reuters-r8", folder=tmp_path, features="raw")
@@ -330,6 +332,10 @@ def test_features_are_kept_and_whole(tmp_path):
     with pytest.raises(RuntimeError):
         features.cached(x, "b-3", tmp_path, broken)
     assert len(list(tmp_path.rglob("*.npy"))) == 3
+
+    np.testing.assert_array_equal(features.cached(x, "b-1", tmp_path, None), x * 2)
+    with pytest.raises(FileNotFoundError, match=r"features b-3 .* have not been computed: .*b-3-\w+\.npy is missing"):
+        features.cached(x, "b-3", tmp_path, None)
 
 
 @pytest.mark.network

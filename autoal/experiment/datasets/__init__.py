@@ -22,6 +22,7 @@ def load(
     folder: str | Path | None = None,
     cache: str | Path | None = None,
     download: bool = True,
+    compute: bool = True,
     progress: bool = False,
 ) -> DataSet:
     """A data set, ready for an experiment.
@@ -33,10 +34,12 @@ def load(
         folder: Where a named set's official files are; else $AUTOAL_DATA/<name>, the cache, and the set's package.
         cache: The cache; default $AUTOAL_CACHE or ~/.cache/autoal.
         download: Whether to fetch what is missing.
+        compute: Whether to compute features that are not in the cache: minutes, of large sets.
         progress: Whether long work shows a progress bar.
 
     Raises:
-        FileNotFoundError: If files are missing and cannot be fetched; says how to get them.
+        FileNotFoundError: If files are missing and cannot be fetched; says how to get them. If features are missing and
+            not to be computed.
         ValueError: If the name is unknown or a file is damaged.
         MissingExtraError: If a package is missing that this set or these features need.
     """
@@ -59,7 +62,8 @@ def load(
     if chosen == "raw":
         x_train, x_test, note = raw(samples, kind)
     else:
-        x_train, x_test, note = embed(samples, kind, chosen, cache_folder(cache), download=download, progress=progress)
+        where = cache_folder(cache)
+        x_train, x_test, note = embed(samples, chosen, where, download=download, compute=compute, progress=progress)
     return DataSet(title, x_train, y_train, x_test, y_test, class_names, source, note)
 
 

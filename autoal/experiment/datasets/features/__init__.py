@@ -34,26 +34,39 @@ def features_of(kind: str, features: str) -> str:
 
 
 def embed(
-    samples: Samples, kind: str, features: str, cache: Path, *, download: bool, progress: bool
+    samples: Samples, features: str, cache: Path, *, download: bool, compute: bool, progress: bool
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Features [N, D], [M, D] float32 and a note on what they are."""
+    """Features [N, D], [M, D] float32 and a note on what they are.
+
+    Raises:
+        FileNotFoundError: If weights are missing and cannot be fetched, or features are missing and not to be computed.
+    """
     if features == "tfidf":
         train, test = list(samples.x_train), list(samples.x_test)
-        stacked = cached(train + test, f"tfidf-{tfidf.VERSION}-{len(train)}", cache, lambda _: tfidf.embed(train, test))
+        both_embedded = (lambda _: tfidf.embed(train, test)) if compute else None
+        stacked = cached(train + test, f"tfidf-{tfidf.VERSION}-{len(train)}", cache, both_embedded)
         return stacked[: len(train)], stacked[len(train) :], DESCRIPTION[features]
     module = lite0 if features == "lite0" else minilm
 
-    def compute(x: np.ndarray | list[str]) -> np.ndarray:
+    def embedded(x: np.ndarray | list[str]) -> np.ndarray:
         return module.embed(x, cache, download=download, progress=progress)
 
-    both = [cached(x, f"{features}-{module.VERSION}", cache, compute) for x in (samples.x_train, samples.x_test)]
+    name, made = f"{features}-{module.VERSION}", embedded if compute else None
+    both = [cached(x, name, cache, made) for x in (samples.x_train, samples.x_test)]
     return both[0], both[1], DESCRIPTION[features]
 
 
 def cached(
-    x: np.ndarray | list[str], backbone: str, cache: Path, compute: Callable[[np.ndarray | list[str]], np.ndarray]
+    x: np.ndarray | list[str],
+    backbone: str,
+    cache: Path,
+    compute: Callable[[np.ndarray | list[str]], np.ndarray] | None,
 ) -> np.ndarray:
-    """``compute(x)``, kept on disk under the hash of the samples and the backbone."""
+    """``compute(x)``, kept on disk under the hash of the samples and the backbone; None: what is not there is refused.
+
+    Raises:
+        FileNotFoundError: If it is neither there nor to be computed.
+    """
     digest = hashlib.sha256(backbone.encode())
     if isinstance(x, np.ndarray):
         digest.update(f"{x.shape} {x.dtype}".encode())
@@ -64,6 +77,8 @@ def cached(
     path = cache / "features" / f"{backbone}-{digest.hexdigest()}.npy"
     if path.is_file():
         return np.load(path, allow_pickle=False)
+    if compute is None:
+        raise FileNotFoundError(f"features {backbone} of these samples have not been computed: {path} is missing")
     folder = files.writable_folder(path.parent, "the cache folder")
     out = compute(x)
     files.atomic_write(folder / path.name, lambda temporary: np.save(temporary, out, allow_pickle=False))
