@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc autoal -name '*.py' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h')
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint sanitize bench clean
 
 demo: $(VENV)/installed
 	PYTHONSAFEPATH=1 $(BIN)/autoal run --dataset digits --strategy autoal --strategy random \
@@ -23,6 +23,11 @@ lint: $(VENV)/linters
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh')
+
+# The kernels' tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer.
+sanitize: $(VENV)/installed
+	$(BIN)/python -m pip install $(PIP_ARGS) --quiet cmake ninja pybind11
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON=python tests/sanitize.sh
 
 # requirements.txt pins torch, so that no newer and larger build is pulled in by a bare dependency.
 $(VENV)/installed: requirements.txt pyproject.toml setup.py CMakeLists.txt $(SOURCES)

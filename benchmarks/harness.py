@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import time
@@ -126,11 +127,14 @@ class Benchmark:
 
     def finish(self) -> None:
         """Writes the results with where they come from."""
+        self.write({"rows": [asdict(row) for row in self.rows]})
+
+    def write(self, results: dict[str, Any]) -> None:
+        """Results and where they come from, if a file was asked for."""
         if self.out is None:
             return
-        report = {"benchmark": self.title, **self._origin(), "rows": [asdict(row) for row in self.rows]}
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(json.dumps(report, indent=1) + "\n")
+        self.out.write_text(json.dumps({"benchmark": self.title, **self._origin(), **results}, indent=1) + "\n")
 
     def _add(self, row: Row) -> None:
         if not self.rows:
@@ -144,11 +148,22 @@ class Benchmark:
         self.rows.append(row)
 
     def _roofs(self) -> dict[str, float]:
-        """What this machine reads and multiplies at best with these threads: a sum over 512 MB, a product of 2048^2."""
-        numbers, square = torch.ones(1 << (22 if self.quick else 27)), torch.ones(2048, 2048)
-        numbers, square = numbers.to(self.device), square.to(self.device)
-        reading, multiplying = (self.seconds(call, 3) for call in (numbers.sum, lambda: square @ square))
-        return {"gb_per_s": 4e-9 * len(numbers) / reading, "gflop_per_s": 2e-9 * 2048**3 / multiplying}
+        """What this machine reads and multiplies at best with these threads: a sum over 512 MB, a product of 2048^2.
+
+        On CUDA 2 GB and 8192^2, what it copies (bytes read and written), and bfloat16 products.
+        """
+        large = self.device == "cuda" and not self.quick
+        numbers = torch.ones(1 << (22 if self.quick else 29 if large else 27), device=self.device)
+        square = torch.ones(8192 if large else 2048, 8192 if large else 2048, device=self.device)
+        roofs = {
+            "gb_per_s": 4e-9 * len(numbers) / self.seconds(numbers.sum, 3),
+            "gflop_per_s": 2e-9 * len(square) ** 3 / self.seconds(lambda: square @ square, 3),
+        }
+        if self.device == "cuda":
+            other, half = torch.empty_like(numbers), square.bfloat16()
+            roofs["copied_gb_per_s"] = 8e-9 * len(numbers) / self.seconds(lambda: other.copy_(numbers), 3)
+            roofs["bfloat16_gflop_per_s"] = 2e-9 * len(square) ** 3 / self.seconds(lambda: half @ half, 3)
+        return roofs
 
     def _wait(self) -> None:
         if self.device == "cuda":
@@ -156,12 +171,14 @@ class Benchmark:
 
     def _origin(self) -> dict[str, Any]:
         live = ops.backends()
-        name = torch.cuda.get_device_name() if self.device == "cuda" else platform.processor() or platform.machine()
-        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-        commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+        on_cuda = self.device == "cuda"
+        name = torch.cuda.get_device_name() if on_cuda else platform.processor() or platform.machine()
+        describe = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12")
+        driver = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
         return {
-            "commit": commit,
+            "commit": os.environ.get("COMMIT") or printed_by(*describe) or "unknown",
             "device": name,
+            **({"driver": printed_by(*driver), "cuda": torch.version.cuda} if on_cuda else {}),
             "isa": live["cpu"]["isa"],
             "threads": self.threads,
             "roofs": self.roofs,
@@ -170,6 +187,14 @@ class Benchmark:
             "faiss": live["faiss"]["version"],
             "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
+
+
+def printed_by(*command: str) -> str:
+    """What a command prints; nothing where it fails or is not there."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def faiss_or_none() -> Any:
@@ -181,29 +206,29 @@ def faiss_or_none() -> Any:
     return faiss
 
 
-def pool(name: str, n: int, d: int, seed: int = 0) -> Tensor:
+def pool(name: str, n: int, d: int, seed: int = 0, device: str = "cpu") -> Tensor:
     """Points [n, d] float32 of one of ``POOLS``: easy and hard ones for k-center and D^2 sampling.
 
     gaussian: isotropic. sphere: the same, normalized. mixture: 1,000 tight clusters. embedding: a power-law spectrum,
     clusters of Zipf sizes, normalized. heavy: norms with heavy tails.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(*shape, generator=generator, device=device)
 
     x = normal(n, d)
     if name == "sphere":
         return torch.nn.functional.normalize(x, dim=1)
     if name == "mixture":
-        return 5 * normal(1000, d)[torch.randint(1000, (n,), generator=generator)] + x
+        return 5 * normal(1000, d)[torch.randint(1000, (n,), generator=generator, device=device)] + x
     if name == "embedding":
-        zipf = 1 / torch.arange(1, 301.0)
+        zipf = 1 / torch.arange(1, 301.0, device=device)
         clusters = torch.multinomial(zipf, n, replacement=True, generator=generator)
-        spectrum = torch.arange(1, d + 1.0) ** -0.5
+        spectrum = torch.arange(1, d + 1.0, device=device) ** -0.5
         return torch.nn.functional.normalize((normal(300, d)[clusters] + 0.5 * x) * spectrum, dim=1)
     if name == "heavy":
-        return x * torch.rand(n, 1, generator=generator).clamp_min(1e-4).pow(-1.0)
+        return x * torch.rand(n, 1, generator=generator, device=device).clamp_min(1e-4).pow(-1.0)
     return x
 
 
