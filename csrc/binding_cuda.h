@@ -46,9 +46,10 @@ inline void bind_cuda(pybind11::module_& m) {
       Nogil());
   m.def(
       "kcenter_greedy",
-      [](const Matrix& x, A scale, A centers, int64_t n_centers, int64_t first, int64_t k, A picks, A radius, A filled,
-         A workspace, int device, A stream) {
+      [](const Matrix& x, A scale, A centers, int64_t n_centers, int64_t first, int64_t k, int passes, A picks,
+         A radius, A filled, A workspace, int device, A stream) {
         cuda::kcenter_greedy(x, address<float>(scale), address<int64_t>(centers), n_centers, first, k,
+                             static_cast<Passes>(passes),
                              {address<int64_t>(picks), address<float>(radius), address<int64_t>(filled)},
                              address<void>(workspace), {device, address<void>(stream)});
       },

@@ -139,7 +139,7 @@ void mc_uncertainty_scores(const Samples& x, Kind kind, float tolerance, const M
 void squared_norms(const Matrix& x, float* out, const Stream& stream);
 size_t kcenter_greedy_workspace(int64_t n, int64_t d, int64_t k);
 void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
-                    int64_t k, const Selection& out, void* workspace, const Stream& stream);
+                    int64_t k, Passes passes, const Selection& out, void* workspace, const Stream& stream);
 size_t kmeanspp_workspace(int64_t n, int64_t d, int64_t k);
 void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out, void* workspace,
               const Stream& stream);

@@ -121,7 +121,7 @@ def kcenter_greedy(
     answers = _addresses(picks, radius, filled)
     if x.is_cuda:
         workspace = _workspace(x, cuda().kcenter_greedy_workspace(*x.shape, k))
-        cuda().kcenter_greedy(*arguments, *answers, workspace.data_ptr(), *_place(x))
+        cuda().kcenter_greedy(*arguments, passes, *answers, workspace.data_ptr(), *_place(x))
     else:
         cpu.kcenter_greedy(*arguments, passes, *answers, _tick.get())
     return picks, radius, filled

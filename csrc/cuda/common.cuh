@@ -47,6 +47,21 @@ __device__ __forceinline__ float warp_sum(float v) {
   return v;
 }
 
+// Lane l gets the sum over the lanes of v[l], added up in the order of warp_sum: the bits are the same, in a fifth of
+// the shuffles. v is used up.
+__device__ __forceinline__ float warp_sums(float (&v)[kWarp]) {
+  AUTOAL_UNROLL
+  for (int o = kWarp / 2; o > 0; o >>= 1) {
+    const bool upper = threadIdx.x & o;
+    AUTOAL_UNROLL
+    for (int i = 0; i < o; ++i) {
+      const float kept = upper ? v[i + o] : v[i], given = upper ? v[i] : v[i + o];
+      v[i] = kept + __shfl_xor_sync(kAll, given, o);
+    }
+  }
+  return v[0];
+}
+
 // A value >= 0, whose bits order like an integer, above; the complement of its row below: the largest key is the
 // largest value, and of equal ones the lowest row. 0 is no key. Rows are below 2^32 - 1.
 using Key = unsigned long long;
@@ -56,7 +71,7 @@ __device__ __forceinline__ Key make_key(float value, int64_t row) {
 __device__ __forceinline__ int64_t row_of(Key key) { return 0xffffffffu - static_cast<unsigned>(key); }
 __device__ __forceinline__ float value_of(Key key) { return __uint_as_float(static_cast<unsigned>(key >> 32)); }
 
-// Every thread of a block of kThreads calls it; thread 0 gets the largest key.
+// Every thread of a block of kThreads calls it and gets the largest key.
 __device__ __forceinline__ Key block_max(Key v) {
   AUTOAL_SHARED(part, Key[kWarps]);
   for (int o = kWarp / 2; o > 0; o >>= 1) {
@@ -65,13 +80,13 @@ __device__ __forceinline__ Key block_max(Key v) {
   }
   if (threadIdx.x % kWarp == 0) part[threadIdx.x / kWarp] = v;
   __syncthreads();
-  if (threadIdx.x == 0)
-    for (int i = 1; i < kWarps; ++i) v = v < part[i] ? part[i] : v;
+  v = part[0];
+  for (int i = 1; i < kWarps; ++i) v = v < part[i] ? part[i] : v;
   __syncthreads();
   return v;
 }
 
-// The same for a sum, over warps in order; all threads get it.
+// The same for a sum, over warps in order.
 template <class T>
 __device__ __forceinline__ T block_sum(T v) {
   AUTOAL_SHARED(part, T[kWarps]);
@@ -86,13 +101,14 @@ __device__ __forceinline__ T block_sum(T v) {
 
 // ---------------------------------------------------------------- rows, one warp each
 // |x_i s_i - x_c s_c|^2; all lanes get it. Products round before they are subtracted: copies are at distance 0 exactly.
+// Every rounding is spelled out: Euclidean::exact_pairs (euclidean.cuh) takes the same steps and gets the same bits.
 template <class T>
 __device__ __forceinline__ float warp_squared_distance(const T* a, float scale_a, const T* b, float scale_b,
                                                        int64_t d) {
   float s = 0.0f;
   for (int64_t j = threadIdx.x % kWarp; j < d; j += kWarp) {
     const float diff = __fmul_rn(to_float(a[j]), scale_a) - __fmul_rn(to_float(b[j]), scale_b);
-    s += diff * diff;
+    s = __fmaf_rn(diff, diff, s);
   }
   return warp_sum(s);
 }

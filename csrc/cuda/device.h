@@ -11,6 +11,8 @@
 
 // __shared__ memory: AUTOAL_SHARED(tile, float[32][33]); dynamic: dev::dynamic_shared<T>().
 #define AUTOAL_SHARED(name, ...) __shared__::autoal::dev::Same<__VA_ARGS__> name
+// Before a loop whose arrays must stay in registers.
+#define AUTOAL_UNROLL _Pragma("unroll")
 
 namespace autoal::dev {
 

@@ -29,6 +29,8 @@
     return static_cast<const void*>(&id);                           \
   }())
 
+#define AUTOAL_UNROLL
+
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
   dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
