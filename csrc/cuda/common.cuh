@@ -48,17 +48,16 @@ __device__ __forceinline__ float warp_sum(float v) {
 }
 
 // Lane l gets the sum over the lanes of v[l], added up in the order of warp_sum: the bits are the same, in a fifth of
-// the shuffles. v is used up.
+// the shuffles. v is used up. (A template, not a loop over kOffset: v must stay in registers.)
+template <int kOffset = kWarp / 2>
 __device__ __forceinline__ float warp_sums(float (&v)[kWarp]) {
+  const bool upper = threadIdx.x & kOffset;
   AUTOAL_UNROLL
-  for (int o = kWarp / 2; o > 0; o >>= 1) {
-    const bool upper = threadIdx.x & o;
-    AUTOAL_UNROLL
-    for (int i = 0; i < o; ++i) {
-      const float kept = upper ? v[i + o] : v[i], given = upper ? v[i] : v[i + o];
-      v[i] = kept + __shfl_xor_sync(kAll, given, o);
-    }
+  for (int i = 0; i < kOffset; ++i) {
+    const float kept = upper ? v[i + kOffset] : v[i], given = upper ? v[i] : v[i + kOffset];
+    v[i] = kept + __shfl_xor_sync(kAll, given, kOffset);
   }
+  if constexpr (kOffset > 1) warp_sums<kOffset / 2>(v);
   return v[0];
 }
 

@@ -110,14 +110,14 @@ __device__ Cut select_largest(Bins& bins, int64_t count, int64_t size, const Key
         sums);
     dev::grid_sync();
     const int high = kBins - threadIdx.x * kBinsEach;  // thread 0 has the highest digits
-    unsigned mine[kBinsEach], sum = 0, total;
-    for (int i = 0; i < kBinsEach; ++i) sum += mine[i] = sums[high - 1 - i];
+    unsigned sum = 0, total;
+    for (int i = 1; i <= kBinsEach; ++i) sum += sums[high - i];
     int64_t above = cut.above + block_before(sum, total);
     if (top == 63) cut.total = total;
     if (top == 63 && total <= size) return {0, total, total};
     if (above <= size && above + sum > size) {
       int digit = high - 1;
-      for (int i = 0; above + mine[i] <= size; ++i, --digit) above += mine[i];
+      for (; above + sums[digit] <= size; --digit) above += sums[digit];
       found[0] = digit;
       found[1] = above;
     }

@@ -48,6 +48,114 @@ def normal(n, d, seed=0):
     return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
 
 
-def test_smoke():
-    for n, d, k in ((1, 1, 1), (7, 2, 7), (300, 3, 40), (700, 5, 100), (700, 70, 60)):
-        check(normal(n, d), k)
+FAMILIES = ("gaussian", "clusters", "codes", "copies", "one point", "two far apart", "tiny", "huge", "heavy", "grid")
+
+
+def family(name, n, d):
+    rng, x = np.random.default_rng(1), normal(n, d)
+    if name == "clusters":  # fewer than picks, and tight
+        return (normal(40, d)[rng.integers(0, 40, n)] * 100 + 1e-3 * x).astype(np.float32)
+    if name == "codes":  # binary: plateaus of equal distances
+        return (x > 0).astype(np.float32)
+    if name == "copies":
+        return x[rng.integers(0, 45, n)]
+    if name == "one point":
+        return np.repeat(x[:1], n, axis=0)
+    if name == "two far apart":  # products of the rows say little about their distance
+        return x + np.where(rng.random((n, 1)) < 0.5, np.float32(1000), np.float32(-1000))
+    if name == "tiny":  # squares are subnormal
+        return x * np.float32(1e-20)
+    if name == "huge":
+        return x * np.float32(1e17)
+    if name == "heavy":
+        return (x / rng.random((n, 1)) ** 2).astype(np.float32)
+    if name == "grid":  # nearly equal distances that rounded products cannot tell apart
+        return (rng.integers(0, 3, (n, d)) * 1.013 + 1e-4 * x).astype(np.float32)
+    return x
+
+
+@pytest.fixture(params=[1, 2, 3])
+def blocks(request):
+    emu.set_resident_blocks(request.param)
+    yield request.param
+    emu.set_resident_blocks(2)
+
+
+@pytest.fixture(params=["forward", "reverse", "random", "eager"])
+def order(request):
+    emu.set_order(request.param, 7)
+    yield request.param
+    emu.set_order("forward")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("d", [3, 66])  # products of floats, and of floats rounded to bfloat16
+def test_data_families(name, d):
+    check(family(name, 500, d), 66)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (2, 2), (63, 63), (65, 64), (129, 129), (140, 139)])
+def test_sizes(n, k):
+    check(normal(n, 2), k)
+    check(np.round(normal(n, 2)), k)
+
+
+@pytest.mark.parametrize("d", [1, 31, 33, 64, 65])
+def test_widths(d):
+    check(normal(260, d), 70)
+
+
+def test_orders_of_threads(order):
+    x = np.random.default_rng(5).integers(-4, 5, (400, 6)).astype(np.float32)
+    assert kcenter(x, 70, LAZY, first=3) == kcenter(x, 70, PLAIN, first=3, cpu=True)
+
+
+def test_numbers_of_blocks(blocks):
+    x = np.random.default_rng(6).integers(-2, 3, (500, 68)).astype(np.float32)
+    assert kcenter(x, 70, LAZY, centers=range(40, 110)) == kcenter(x, 70, PLAIN, centers=range(40, 110), cpu=True)
+
+
+def test_labeled_rows_are_centers():
+    x = normal(250, 5)
+    labeled = np.random.default_rng(2).choice(250, 150, replace=False)
+    picks, _, _ = check(x, 100, first=-1, centers=labeled)  # all that is left
+    assert not set(picks) & set(labeled.tolist())
+    free = int(np.setdiff1d(np.arange(250), labeled)[7])
+    assert check(x, 10, first=free, centers=labeled)[0][0] == free
+
+
+def test_copies_fill_up_by_lowest_index(order):
+    x = np.tile(np.round(100 * normal(20, 4)), (15, 1))
+    picks, radius, filled = kcenter(x, 250, LAZY, centers=range(30))
+    assert filled == 250 and picks == list(range(30, 280)) and not any(radius)
+    picks, radius, filled = kcenter(x, 280, LAZY, first=25)
+    assert (picks, radius, filled) == kcenter(x, 280, PLAIN, first=25, cpu=True)
+    assert filled == 260 and picks[20:] == [i for i in range(300) if i not in picks[:20]][:260]
+
+
+@pytest.mark.parametrize("dtype", [1, 2])
+def test_halves(dtype):
+    x = np.round(normal(200, 65) * 64) / 64
+    half = x.astype(np.float16) if dtype == 1 else (x.view(np.uint32) >> 16).astype(np.uint16)
+    picks, _, _ = check(half, 70, dtype=dtype)
+    back = half.astype(np.float32) if dtype == 1 else (half.astype(np.uint32) << 16).view(np.float32)
+    assert kcenter(back, 70, LAZY, first=0)[0] == picks
+
+
+@pytest.mark.parametrize("d", [9, 65])
+def test_scaled_rows(d):
+    x = normal(300, d)
+    scale = (1 / np.linalg.norm(x, axis=1)).astype(np.float32)
+    scale[17] = 0
+    check(x, 60, scale=scale)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 150), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2**31), st.data())
+def test_small_lattices_full_of_ties(n, d, spread, seed, data):
+    x = np.random.default_rng(seed).integers(-spread, spread + 1, (n, d)).astype(np.float32)
+    labeled = data.draw(st.lists(st.integers(0, n - 1), unique=True, max_size=min(n - 1, 9)))
+    k = data.draw(st.integers(1, n - len(labeled)))
+    first = -1 if labeled else data.draw(st.integers(0, n - 1))
+    plain = kcenter(x, k, PLAIN, first=first, centers=labeled, cpu=True)
+    assert kcenter(x, k, LAZY, first=first, centers=labeled) == plain
