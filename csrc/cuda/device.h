@@ -6,6 +6,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 
@@ -64,6 +65,34 @@ cudaError_t resident_blocks(void (*kernel)(P...), int threads, size_t shared, in
 
 // All threads of a launch_together wait for each other, and then see what the others have written.
 __device__ __forceinline__ void grid_sync() { cooperative_groups::this_grid().sync(); }
+
+// Tensor cores of bfloat16; without them the two functions below do nothing.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+constexpr bool kTensorCores = true;
+#else
+constexpr bool kTensorCores = false;
+#endif
+
+// Two numbers to bfloat16, the nearest ones; the first is the low half.
+__device__ __forceinline__ uint32_t bfloat_pair(float low, float high) {
+  uint32_t pair = 0;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+#endif
+  return pair;
+}
+
+// A warp: sums [16, 8] += a [16, 16] b [16, 8], of pairs of bfloat16 along the middle. Lane 4 g + t has of a: columns
+// 2 t, 2 t + 1 of rows g and g + 8, then 2 t + 8, 2 t + 9 of both; of b: rows 2 t, 2 t + 1 and 2 t + 8, 2 t + 9 of
+// column g; of the sums: columns 2 t, 2 t + 1 of row g, then of g + 8.
+__device__ __forceinline__ void multiply_add(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
 
 }  // namespace autoal::dev
 

@@ -129,6 +129,10 @@ int resident_blocks(void (*)(P...), int /*threads*/, size_t /*shared*/, int /*de
 
 inline void grid_sync() { host::grid_barrier(); }
 
+constexpr bool kTensorCores = true;  // what they do; device.h says what that is
+uint32_t bfloat_pair(float low, float high);
+void multiply_add(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+
 }  // namespace autoal::dev
 
 #define threadIdx (::autoal::dev::host::thread_index())

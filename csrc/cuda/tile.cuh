@@ -31,15 +31,8 @@ union Memory {
   uint32_t pairs[2][kTile][kPairStride];
 };
 
-// To 8 bits, halves to even. Not for infinities.
-__device__ __forceinline__ float to_bfloat(float v) {
-  const unsigned bits = __float_as_uint(v);
-  return __uint_as_float((bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u);
-}
-
 template <class A, class B, class Store>
-__device__ __forceinline__ void plain_products(Memory& memory, int64_t d, bool rounded, const A& a, const B& b,
-                                               const Store& store) {
+__device__ __forceinline__ void plain_products(Memory& memory, int64_t d, const A& a, const B& b, const Store& store) {
   auto& [rows, others] = memory.numbers;
   const int x = threadIdx.x % kSide, y = threadIdx.x / kSide;
   float sums[kEach][kEach] = {};
@@ -47,9 +40,8 @@ __device__ __forceinline__ void plain_products(Memory& memory, int64_t d, bool r
     const int column = threadIdx.x % kDepth;
     for (int r = threadIdx.x / kDepth; r < kTile; r += kThreads / kDepth) {
       const bool inside = begin + column < d;
-      const float u = inside ? a(r, begin + column) : 0.0f, v = inside ? b(r, begin + column) : 0.0f;
-      rows[r][column] = rounded ? to_bfloat(u) : u;
-      others[r][column] = rounded ? to_bfloat(v) : v;
+      rows[r][column] = inside ? a(r, begin + column) : 0.0f;
+      others[r][column] = inside ? b(r, begin + column) : 0.0f;
     }
     __syncthreads();
     for (int j = 0; j < kDepth; ++j) {
@@ -65,22 +57,7 @@ __device__ __forceinline__ void plain_products(Memory& memory, int64_t d, bool r
     for (int c = 0; c < kEach; ++c) store(y * kEach + r, x + c * kSide, sums[r][c]);
 }
 
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-__device__ __forceinline__ uint32_t bfloat_pair(float low, float high) {
-  uint32_t pair;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-  return pair;
-}
-
-// Fragments as PTX lays them out: lane 4 g + t of a warp has columns 2 t, 2 t + 1 and 2 t + 8, 2 t + 9 of rows g and
-// g + 8 of a, of other g of b, and others 2 t, 2 t + 1 of rows g and g + 8 of the sums.
-__device__ __forceinline__ void multiply_add(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-      "{%0, %1, %2, %3};"
-      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
+// Rows and others in the fragments of dev::multiply_add; a warp has 16 rows and 32 others.
 template <class A, class B, class Store>
 __device__ __forceinline__ void tensor_products(Memory& memory, int64_t d, const A& a, const B& b, const Store& store) {
   auto& [rows, others] = memory.pairs;
@@ -93,8 +70,8 @@ __device__ __forceinline__ void tensor_products(Memory& memory, int64_t d, const
     AUTOAL_UNROLL
     for (int i = 0; i < kTile * kPairs / kThreads; ++i) {
       const int r = threadIdx.x / kPairs + i * (kThreads / kPairs);
-      rows[r][pair] = bfloat_pair(j < d ? a(r, j) : 0.0f, j + 1 < d ? a(r, j + 1) : 0.0f);
-      others[r][pair] = bfloat_pair(j < d ? b(r, j) : 0.0f, j + 1 < d ? b(r, j + 1) : 0.0f);
+      rows[r][pair] = dev::bfloat_pair(j < d ? a(r, j) : 0.0f, j + 1 < d ? a(r, j + 1) : 0.0f);
+      others[r][pair] = dev::bfloat_pair(j < d ? b(r, j) : 0.0f, j + 1 < d ? b(r, j + 1) : 0.0f);
     }
     __syncthreads();
     AUTOAL_UNROLL
@@ -103,7 +80,7 @@ __device__ __forceinline__ void tensor_products(Memory& memory, int64_t d, const
                                     rows[row + 8][step + t + 4]};
       AUTOAL_UNROLL
       for (int c = 0; c < kAcross; ++c)
-        multiply_add(sums[c], fragment, {others[other + 8 * c][step + t], others[other + 8 * c][step + t + 4]});
+        dev::multiply_add(sums[c], fragment, {others[other + 8 * c][step + t], others[other + 8 * c][step + t + 4]});
     }
     __syncthreads();
   }
@@ -113,27 +90,19 @@ __device__ __forceinline__ void tensor_products(Memory& memory, int64_t d, const
     for (int i = 0; i < 4; ++i) store(row + i / 2 * 8, other - g + 8 * c + 2 * t + i % 2, sums[c][i]);
   }
 }
-#endif
 
 }  // namespace tile
 
-// Whether products of so many columns are worth rounding: narrow ones cost less than what surrounds them. The emulator
-// rounds too, so that what follows from it is tested; a device without such tensor cores does not.
-__device__ __forceinline__ bool rounds_products(int64_t d) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-  return false;
-#else
-  return d >= 64;
-#endif
-}
+// Whether products of so many columns are worth rounding: narrow ones cost less than what surrounds them.
+__device__ __forceinline__ bool rounds_products(int64_t d) { return dev::kTensorCores && d >= 64; }
 
 template <class A, class B, class Store>
 __device__ __forceinline__ void tile_products(tile::Memory& memory, int64_t d, bool rounded, const A& a, const B& b,
                                               const Store& store) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  if (rounded) return tile::tensor_products(memory, d, a, b, store);
-#endif
-  tile::plain_products(memory, d, rounded, a, b, store);
+  if (dev::kTensorCores && rounded)
+    tile::tensor_products(memory, d, a, b, store);
+  else
+    tile::plain_products(memory, d, a, b, store);
 }
 
 }  // namespace autoal::cuda
