@@ -24,6 +24,7 @@ class Euclidean {
 
   int64_t rows() const { return x_.rows; }
   int64_t numbers_per_row() const { return stride_; }
+  int64_t columns() const { return x_.cols; }
   int64_t width() const { return width_; }
   int64_t count() const { return count_; }
   int64_t stride() const { return stride_; }

@@ -35,6 +35,7 @@ class Gradients {
 
   int64_t rows() const { return h_.rows; }
   int64_t numbers_per_row() const { return stride_ + wide_stride_; }
+  int64_t columns() const { return c_ + h_.cols; }
   int64_t width() const { return width_; }
   int64_t count() const { return count_; }
 

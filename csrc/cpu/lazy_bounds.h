@@ -25,7 +25,8 @@
 
 namespace autoal::cpu {
 
-// A row to be brought up to date, but for when its bound falls to `floor` or below: then it may be left as it is.
+// A row to be brought up to date, but for when its bound falls to `floor` or below: then it may be left as it is, and
+// what its bound is depends on how the centers were met.
 struct Request {
   int64_t row;
   float floor;
@@ -44,14 +45,16 @@ class LazyBounds {
   std::vector<float> bound;  // [N]
   int64_t picked = 0;        // what the tick is told
 
-  // How many centers the row has not met.
+  // How many centers the row has met, and how many not.
+  int64_t seen(int64_t row) const { return seen_[row]; }
   int64_t unseen(int64_t row) const { return metric_.count() - seen_[row]; }
 
-  // The bound of a row that is known to be up to date.
-  void set(int64_t row, float value) {
+  // The bound of a row that is known to hold for the first `seen` centers, or for all.
+  void set(int64_t row, float value, int64_t seen) {
     bound[row] = value;
-    seen_[row] = static_cast<int32_t>(metric_.count());
+    seen_[row] = static_cast<int32_t>(seen);
   }
+  void set(int64_t row, float value) { set(row, value, metric_.count()); }
 
   // Lowers all bounds by the newest center, the only one that they have not met.
   void cover_all() {
@@ -107,7 +110,6 @@ class LazyBounds {
   static constexpr int64_t kPassGrain = 1 << 17;  // numbers per chunk of a pass
   static constexpr int64_t kSlab = 1 << 27;       // numbers read between two ticks, some tens of milliseconds
   static constexpr int64_t kFew = 4;              // this many new centers are met one by one
-  static constexpr int64_t kStop = 48;            // centers between two looks at the floor; a multiple of every width
   static constexpr int64_t kAhead = 4;            // rows that are fetched before they are needed
 
   struct Scratch {
@@ -186,7 +188,7 @@ class LazyBounds {
           ++alone;
         }
         seen_[row] = static_cast<int32_t>(last);
-        if (bound[row] > floor || last % kStop != 0) continue;
+        if (bound[row] > floor) continue;
         if (slot != --n_active) {  // the last active row takes its place
           points.move(n_active, slot);
           active[slot] = active[n_active];

@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "common/random.h"
+#include "common/rejection.h"
 #include "cpu/lazy_bounds.h"
 #include "ops.h"
 
@@ -109,7 +109,7 @@ class RejectionSampler {
 
   void run() {
     while (lazy_.picked < k_ && tree_.total() > 0.0) {
-      if (wasted_ > metric_.rows() * (kPerRow + price(metric_.count() - known_to_all_))) {
+      if (rejection::refresh_pays(wasted_, metric_.rows(), metric_.count() - known_to_all_, metric_.columns())) {
         lazy_.refresh_all();
         tree_.rebuild();
         known_to_all_ = metric_.count();
@@ -122,63 +122,61 @@ class RejectionSampler {
   }
 
  private:
-  static constexpr int64_t kSmallest = 64, kLargest = 1024;  // proposals of a batch
-  // Prices, in numbers multiplied: of a proposal (drawn and read at random), and of a row when all are brought up to
-  // date (in order), besides its evaluations.
-  static constexpr int64_t kPerProposal = 1 << 14, kPerRow = 1 << 9;
-
-  int64_t price(int64_t evaluations) const { return evaluations * (metric_.numbers_per_row() + 16); }
-
   struct Proposal {
-    int64_t row, slot;    // slot: among the different rows of the batch
-    float weight, level;  // stale weight; the proposal is accepted if the weight is above the level by now
+    int64_t candidate;
+    float level;  // the proposal is accepted if the weight is above it by now
+  };
+  struct Candidate {  // a row that is proposed
+    int64_t row, seen;
+    float floor;               // the lowest of its levels
+    std::vector<float> point;  // its numbers, if they have been needed
   };
 
   void batch() {
     proposals_.clear();
-    requests_.clear();
-    slot_of_.clear();
-    for (int64_t q = 0; q < size_; ++q) {
-      const int64_t row = tree_.find(uniform(seed_, ++draws_));
-      const float weight = lazy_.bound[row];
-      const float level = static_cast<float>(uniform(seed_, ++draws_) * static_cast<double>(weight));
-      const auto [found, is_new] = slot_of_.try_emplace(row, static_cast<int64_t>(requests_.size()));
-      if (is_new)
-        requests_.push_back({row, level});
-      else
-        requests_[found->second].floor = std::min(requests_[found->second].floor, level);
-      proposals_.push_back({row, found->second, weight, level});
+    candidates_.clear();
+    candidate_of_.clear();
+    for (int64_t q = 0; q < size_; ++q, ++proposed_) {
+      const int64_t row = tree_.find(rejection::row_draw(seed_, proposed_));
+      const float level = rejection::level(seed_, proposed_, lazy_.bound[row]);
+      const auto [found, is_new] = candidate_of_.try_emplace(row, static_cast<int64_t>(candidates_.size()));
+      if (is_new) candidates_.push_back({row, lazy_.seen(row), level, {}});
+      float& floor = candidates_[found->second].floor;
+      floor = std::min(floor, level);
+      proposals_.push_back({found->second, level});
     }
-    price_of_.clear();
-    for (const Request& request : requests_) price_of_.push_back(kPerProposal + price(lazy_.unseen(request.row)));
-    points_.assign(requests_.size(), {});
-    lazy_.refresh(requests_);  // in another order from here on
+    requests_.clear();
+    for (const Candidate& c : candidates_) requests_.push_back({c.row, c.floor});
+    lazy_.refresh(requests_);
+    // At or below its floor a row is rejected whatever it has not met yet. That much is certain; the bound depends on
+    // how centers were met.
+    for (const Candidate& c : candidates_)
+      if (lazy_.bound[c.row] <= c.floor) lazy_.set(c.row, c.floor, c.seen);
 
     const int64_t known = metric_.count();
     int64_t accepted = 0;
     for (const Proposal& p : proposals_) {
-      float weight = lazy_.bound[p.row];
+      Candidate& candidate = candidates_[p.candidate];
+      float weight = lazy_.bound[candidate.row];
       if (weight > p.level && known < metric_.count()) {  // picks of this batch are new to it
-        std::vector<float>& point = points_[p.slot];
-        if (point.empty()) metric_.load(p.row, point);
+        if (candidate.point.empty()) metric_.load(candidate.row, candidate.point);
         int64_t c = known;
         for (; c < metric_.count() && weight > p.level; ++c)
-          weight = std::min(weight, metric_.between_loaded(p.row, point, c));
+          weight = std::min(weight, metric_.between_loaded(candidate.row, candidate.point, c));
         counts().alone += c - known;
       }
       if (weight > p.level) {
-        take(p.row);
+        take(candidate.row);
         ++accepted;
         if (tick_) tick_(lazy_.picked);
         if (lazy_.picked == k_) return;
       } else {
-        wasted_ += price_of_[p.slot];
+        wasted_ += rejection::waste(known - candidate.seen, metric_.columns());
       }
     }
     for (int64_t j = lazy_.picked - accepted; j < lazy_.picked; ++j) lazy_.bound[out_.picks[j]] = 0.0f;
     tree_.changed(requests_);
-    if (4 * accepted < size_) size_ = std::min(kLargest, 2 * size_);
-    if (2 * accepted > size_) size_ = std::max(kSmallest, size_ / 2);
+    size_ = rejection::next_size(size_, accepted);
   }
 
   void take(int64_t row) {
@@ -200,17 +198,17 @@ class RejectionSampler {
   LazyBounds<Metric> lazy_;
   WeightTree tree_;
   int64_t k_;
-  uint64_t seed_, draws_ = 0;
+  uint64_t seed_;
   const Selection& out_;
   const Tick& tick_;
-  int64_t size_ = kSmallest;  // of a batch
-  int64_t wasted_ = 0;        // the price of rejected proposals since all rows were brought up to date
-  int64_t known_to_all_ = 1;  // the centers that there were then
+  int64_t size_ = rejection::kSmallest;  // of a batch
+  int64_t proposed_ = 0;                 // so far
+  int64_t wasted_ = 0;                   // the price of rejected proposals since all rows were brought up to date
+  int64_t known_to_all_ = 1;             // the centers that there were then
   std::vector<Proposal> proposals_;
+  std::vector<Candidate> candidates_;
   std::vector<Request> requests_;
-  std::vector<int64_t> price_of_;
-  std::vector<std::vector<float>> points_;
-  std::unordered_map<int64_t, int64_t> slot_of_;
+  std::unordered_map<int64_t, int64_t> candidate_of_;
 };
 
 }  // namespace autoal::cpu
