@@ -56,17 +56,19 @@ inline void bind_cuda(pybind11::module_& m) {
       Nogil());
   m.def(
       "kmeanspp",
-      [](const Matrix& x, int64_t first, int64_t k, uint64_t seed, A picks, A filled, A workspace, int device,
-         A stream) {
-        cuda::kmeanspp(x, first, k, seed, {address<int64_t>(picks), nullptr, address<int64_t>(filled)},
-                       address<void>(workspace), {device, address<void>(stream)});
+      [](const Matrix& x, int64_t first, int64_t k, uint64_t seed, int passes, A picks, A filled, A workspace,
+         int device, A stream) {
+        cuda::kmeanspp(x, first, k, seed, static_cast<Passes>(passes),
+                       {address<int64_t>(picks), nullptr, address<int64_t>(filled)}, address<void>(workspace),
+                       {device, address<void>(stream)});
       },
       Nogil());
   m.def(
       "gradient_kmeanspp",
-      [](const Matrix& outputs, int kind, float tolerance, const Matrix& embeddings, int64_t k, uint64_t seed, A picks,
-         A filled, A bad_row, A workspace, int device, A stream) {
+      [](const Matrix& outputs, int kind, float tolerance, const Matrix& embeddings, int64_t k, uint64_t seed,
+         int passes, A picks, A filled, A bad_row, A workspace, int device, A stream) {
         cuda::gradient_kmeanspp(outputs, static_cast<Kind>(kind), tolerance, embeddings, k, seed,
+                                static_cast<Passes>(passes),
                                 {address<int64_t>(picks), nullptr, address<int64_t>(filled)}, address<int64_t>(bad_row),
                                 address<void>(workspace), {device, address<void>(stream)});
       },

@@ -141,11 +141,12 @@ size_t kcenter_greedy_workspace(int64_t n, int64_t d, int64_t k);
 void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
                     int64_t k, Passes passes, const Selection& out, void* workspace, const Stream& stream);
 size_t kmeanspp_workspace(int64_t n, int64_t d, int64_t k);
-void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out, void* workspace,
-              const Stream& stream);
+void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes passes, const Selection& out,
+              void* workspace, const Stream& stream);
 size_t gradient_kmeanspp_workspace(int64_t n, int64_t c, int64_t d, int64_t k);
 void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
-                       uint64_t seed, const Selection& out, int64_t* bad_row, void* workspace, const Stream& stream);
+                       uint64_t seed, Passes passes, const Selection& out, int64_t* bad_row, void* workspace,
+                       const Stream& stream);
 size_t coverage_greedy_workspace(int64_t n, int64_t n_targets);
 void coverage_greedy(const Matrix& x, const float* scale, const Targets& targets, const float* gain,
                      const float* covered, const int64_t* excluded, int64_t n_excluded, float gamma, int64_t k,

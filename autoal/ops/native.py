@@ -23,7 +23,7 @@ except ImportError as error:
     ) from error
 
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
-AUTO, PLAIN, LAZY = 0, 1, 2  # how the CPU kernels go about a selection: one pass per pick, or what the answer needs
+AUTO, PLAIN, LAZY = 0, 1, 2  # how the kernels go about a selection: one pass per pick, or what the answer needs
 
 cpu: Any = _core.cpu
 built_with_cuda = bool(_core.built_with_cuda)
@@ -134,7 +134,7 @@ def kmeanspp(x: Tensor, first: int, k: int, seed: int, passes: int = AUTO) -> tu
     arguments, answers = (_matrix(x), first, k, seed), _addresses(picks, filled)
     if x.is_cuda:
         workspace = _workspace(x, cuda().kmeanspp_workspace(*x.shape, k))
-        cuda().kmeanspp(*arguments, *answers, workspace.data_ptr(), *_place(x))
+        cuda().kmeanspp(*arguments, passes, *answers, workspace.data_ptr(), *_place(x))
     else:
         cpu.kmeanspp(*arguments, passes, *answers, _tick.get())
     return picks, filled
@@ -150,7 +150,7 @@ def gradient_kmeanspp(
     answers = _addresses(picks, filled, bad_row)
     if outputs.is_cuda:
         workspace = _workspace(outputs, cuda().gradient_kmeanspp_workspace(*outputs.shape, embeddings.shape[1], k))
-        cuda().gradient_kmeanspp(*arguments, *answers, workspace.data_ptr(), *_place(outputs))
+        cuda().gradient_kmeanspp(*arguments, passes, *answers, workspace.data_ptr(), *_place(outputs))
     else:
         cpu.gradient_kmeanspp(*arguments, passes, *answers, _tick.get())
     return picks, filled, bad_row

@@ -5,15 +5,23 @@
 #include <cstdint>
 
 #include "common/random.h"
+#include "ops.h"
 
 namespace autoal::rejection {
 
 constexpr int64_t kSmallest = 64, kLargest = 1024;  // proposals of a batch
-constexpr int64_t kGroup = 64;                      // weights are summed by so many, and their sums again
+constexpr int64_t kGroup = 64;                      // weights are summed by so many (leaves), and these again (nodes)
+
+// Whether plain passes, whose draws are others, do: few picks or rows are not worth more.
+inline bool plainly(Passes passes, int64_t rows, int64_t picks) {
+  return passes == Passes::kPlain || (passes == Passes::kAuto && (picks <= 24 || rows <= 1024));
+}
 
 // Prices, in numbers multiplied: of a proposal (drawn and read at random), and of a row when all are brought up to
 // date (in order), besides its evaluations.
 constexpr int64_t kPerProposal = 1 << 14, kPerRow = 1 << 9;
+
+AUTOAL_HOST_DEVICE inline int64_t groups(int64_t n) { return (n + kGroup - 1) / kGroup; }
 
 // Of evaluations of rows of so many numbers.
 AUTOAL_HOST_DEVICE inline int64_t price(int64_t evaluations, int64_t numbers) { return evaluations * (numbers + 16); }

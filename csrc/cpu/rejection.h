@@ -17,25 +17,25 @@
 
 namespace autoal::cpu {
 
-// Sums of the weights of 64 and of 4096 rows, taken anew wherever a weight changes: nothing drifts.
+// Sums of the weights of 64 rows and of 64 such sums, taken anew wherever a weight changes: nothing drifts.
 class WeightTree {
  public:
-  explicit WeightTree(const std::vector<float>& weight) : weight_(weight), leaves_(ceil64(weight.size())) {
-    nodes_.resize(ceil64(leaves_.size()));
+  explicit WeightTree(const std::vector<float>& weight) : weight_(weight), leaves_(rejection::groups(weight.size())) {
+    nodes_.resize(rejection::groups(leaves_.size()));
     before_.resize(nodes_.size());
   }
 
   void rebuild() {
     parallel_for(static_cast<int64_t>(nodes_.size()), [&](int64_t node) {
-      for (int64_t leaf = 64 * node; leaf < end(node, leaves_.size()); ++leaf) sum_leaf(leaf);
+      for (int64_t leaf = kGroup * node; leaf < end(node, leaves_.size()); ++leaf) sum_leaf(leaf);
       sum_node(node);
     });
     sum_all();
   }
 
   void changed(const std::vector<Request>& rows) {
-    for (const Request& request : rows) sum_leaf(request.row / 64);
-    for (const Request& request : rows) sum_node(request.row / 4096);
+    for (const Request& request : rows) sum_leaf(request.row / kGroup);
+    for (const Request& request : rows) sum_node(request.row / (kGroup * kGroup));
     sum_all();
   }
 
@@ -54,15 +54,18 @@ class WeightTree {
   }
 
  private:
-  static size_t ceil64(size_t n) { return (n + 63) / 64; }
-  static int64_t end(int64_t group, size_t n) { return std::min<int64_t>(64 * (group + 1), static_cast<int64_t>(n)); }
+  static constexpr int64_t kGroup = rejection::kGroup;
+
+  static int64_t end(int64_t group, size_t n) {
+    return std::min<int64_t>(kGroup * (group + 1), static_cast<int64_t>(n));
+  }
 
   // The member of a group that holds `rest`, from which all before it is taken; the last with weight if rounding lets
   // `rest` outrun the sum.
   template <class Number>
   static int64_t descend(const std::vector<Number>& values, int64_t group, double& rest) {
     int64_t last = -1;
-    for (int64_t i = 64 * group; i < end(group, values.size()); ++i) {
+    for (int64_t i = kGroup * group; i < end(group, values.size()); ++i) {
       if (!(values[i] > Number{0})) continue;
       last = i;
       if (rest < static_cast<double>(values[i])) break;
@@ -73,12 +76,12 @@ class WeightTree {
 
   void sum_leaf(int64_t leaf) {
     double s = 0.0;
-    for (int64_t i = 64 * leaf; i < end(leaf, weight_.size()); ++i) s += static_cast<double>(weight_[i]);
+    for (int64_t i = kGroup * leaf; i < end(leaf, weight_.size()); ++i) s += static_cast<double>(weight_[i]);
     leaves_[leaf] = s;
   }
   void sum_node(int64_t node) {
     double s = 0.0;
-    for (int64_t i = 64 * node; i < end(node, leaves_.size()); ++i) s += leaves_[i];
+    for (int64_t i = kGroup * node; i < end(node, leaves_.size()); ++i) s += leaves_[i];
     nodes_[node] = s;
   }
   void sum_all() {

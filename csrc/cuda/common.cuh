@@ -112,10 +112,11 @@ __device__ __forceinline__ float warp_squared_distance(const T* a, float scale_a
   return warp_sum(s);
 }
 
+// Gradients::exact_pairs (gradient.cuh) takes the same steps.
 template <class T>
 __device__ __forceinline__ float warp_dot(const T* a, const T* b, int64_t d) {
   float s = 0.0f;
-  for (int64_t j = threadIdx.x % kWarp; j < d; j += kWarp) s += to_float(a[j]) * to_float(b[j]);
+  for (int64_t j = threadIdx.x % kWarp; j < d; j += kWarp) s = __fmaf_rn(to_float(a[j]), to_float(b[j]), s);
   return warp_sum(s);
 }
 

@@ -1,29 +1,32 @@
-// gradient_kmeanspp (BADGE): D^2 sampling over g_i = a_i (x) h_i from its factors; the host never waits.
+// gradient_kmeanspp (BADGE): D^2 sampling over g_i = a_i (x) h_i from its factors, as kmeanspp.cu samples; the host
+// never waits.
 #include "cuda/draw.cuh"
+#include "cuda/gradient.cuh"
+#include "cuda/rejection.cuh"
 #include "cuda/softmax.cuh"
 
 namespace autoal::cuda {
 namespace {
 
-struct State {
-  Draw draw;
-  float* a;      // [n, c]: p - onehot(argmax p)
-  float* norm;   // [n]: |g|^2
-  Key* largest;  // [1]
+// What is known of the pool before the first pick.
+struct Pool {
+  float* a;                // [n, c]: p - onehot(argmax p)
+  float *norms, *lengths;  // [n] |g|^2; [n] |h|
+  Key* largest;            // [1] of the norms
 };
 
-State carve(Carver& carver, int64_t n, int64_t c) {
-  State s;
-  s.draw = carve_draw(carver, n);
-  s.a = carver.take<float>(n * c);
-  s.norm = carver.take<float>(n);
-  s.largest = carver.take<Key>(1);
-  return s;
+Pool carve_pool(Carver& carver, int64_t n, int64_t c) {
+  Pool pool;
+  pool.a = carver.take<float>(n * c);
+  pool.norms = carver.take<float>(n);
+  pool.lengths = carver.take<float>(n);
+  pool.largest = carver.take<Key>(1);
+  return pool;
 }
 
-__global__ void __launch_bounds__(kThreads) start_kernel(State s, int64_t n, int64_t* bad_row) {
+__global__ void __launch_bounds__(kThreads) start_kernel(Pool pool, int64_t n, int64_t* bad_row) {
   if (blockIdx.x == 0 && threadIdx.x == 0) {
-    *s.largest = 0;
+    *pool.largest = 0;
     *bad_row = n;
   }
 }
@@ -31,7 +34,7 @@ __global__ void __launch_bounds__(kThreads) start_kernel(State s, int64_t n, int
 // A warp per row: the factor a_i from logits or probs.
 template <class T>
 __global__ void __launch_bounds__(kThreads) residual_kernel(const T* __restrict__ x, int64_t n, int64_t c, int probs,
-                                                            float tolerance, State s, int64_t* bad_row) {
+                                                            float tolerance, float* a, int64_t* bad_row) {
   const int lane = threadIdx.x % kWarp;
   for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp; i < n; i += int64_t{gridDim.x} * kWarps) {
     RowStats r = empty_stats();
@@ -48,13 +51,13 @@ __global__ void __launch_bounds__(kThreads) residual_kernel(const T* __restrict_
       const float v = to_float(x[i * c + j]);
       const float p = probs ? v : expf(v - r.first) / r.z;
       if (j == r.mode) continue;
-      s.a[i * c + j] = p;
+      a[i * c + j] = p;
       others += p;
     }
     others = warp_sum(others);
     if (lane == 0) {
       if (is_distribution(r, probs, tolerance))
-        s.a[i * c + r.mode] = -others;
+        a[i * c + r.mode] = -others;
       else
         atomicMin(reinterpret_cast<unsigned long long*>(bad_row), static_cast<unsigned long long>(i));
     }
@@ -64,80 +67,103 @@ __global__ void __launch_bounds__(kThreads) residual_kernel(const T* __restrict_
 // |g_i|^2 = |a_i|^2 |h_i|^2, and the row where it is largest.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    norm_kernel(const T* __restrict__ h, int64_t n, int64_t c, int64_t d, State s) {
+    norm_kernel(const T* __restrict__ h, int64_t n, int64_t c, int64_t d, Pool pool) {
   Key best = 0;
   for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp; i < n; i += int64_t{gridDim.x} * kWarps) {
-    const float aa = warp_dot<float>(s.a + i * c, s.a + i * c, c), hh = warp_dot(h + i * d, h + i * d, d);
+    const float* a = pool.a + i * c;
+    const float aa = warp_dot(a, a, c), hh = warp_dot(h + i * d, h + i * d, d);
     if (threadIdx.x % kWarp != 0) continue;
-    s.norm[i] = __fmul_rn(aa, hh);
-    const Key k = make_key(s.norm[i], i);
+    pool.norms[i] = __fmul_rn(aa, hh);
+    pool.lengths[i] = sqrtf(hh);
+    const Key k = make_key(pool.norms[i], i);
     best = best < k ? k : best;
   }
   best = block_max(best);
-  if (threadIdx.x == 0 && best) atomicMax(s.largest, best);
+  if (threadIdx.x == 0 && best) atomicMax(pool.largest, best);
 }
 
-__global__ void __launch_bounds__(kThreads) first_kernel(State s, int64_t* pick, int64_t* filled) {
-  if (blockIdx.x == 0 && threadIdx.x == 0)
-    record_pick(s.draw, value_of(*s.largest) > 0.0f ? row_of(*s.largest) : -1, pick, filled);
+// -1: no row has a gradient.
+__device__ __forceinline__ int64_t longest(const Pool& pool) {
+  return value_of(*pool.largest) > 0.0f ? row_of(*pool.largest) : -1;
 }
 
-// A block per chunk of rows. The product of the factors rounds as the norm does: copies are at distance 0 exactly.
+__global__ void __launch_bounds__(kThreads) put_first_kernel(Pool pool, int64_t* pick) {
+  if (blockIdx.x == 0 && threadIdx.x == 0) *pick = longest(pool);
+}
+
+__global__ void __launch_bounds__(kThreads) first_kernel(Draw draw, Pool pool, int64_t* pick, int64_t* filled) {
+  if (blockIdx.x == 0 && threadIdx.x == 0) record_pick(draw, longest(pool), pick, filled);
+}
+
+// A block per chunk of rows.
 template <class T>
-__global__ void __launch_bounds__(kThreads) cover_kernel(const T* __restrict__ h, int64_t n, int64_t c, int64_t d,
-                                                         State s, const int64_t* pick, const int64_t* filled) {
+__global__ void __launch_bounds__(kThreads)
+    cover_kernel(Gradients<T> metric, Draw draw, const int64_t* pick, const int64_t* filled) {
   if (*filled > 0) return;
-  const int64_t begin = blockIdx.x * kDrawChunk, end = begin + kDrawChunk < n ? begin + kDrawChunk : n, center = *pick;
+  const int64_t begin = blockIdx.x * kDrawChunk, end = begin + kDrawChunk < metric.n ? begin + kDrawChunk : metric.n;
   double sum = 0.0;
   for (int64_t i = begin + threadIdx.x / kWarp; i < end; i += kWarps) {
-    const float aa = warp_dot<float>(s.a + i * c, s.a + center * c, c), hh = warp_dot(h + i * d, h + center * d, d);
+    const float distance = metric.exact(i, *pick);
     if (threadIdx.x % kWarp != 0) continue;
-    const float between = (s.norm[i] + s.norm[center]) - 2.0f * __fmul_rn(aa, hh);
-    float w = between > 0.0f ? between : 0.0f;
-    w = i == center ? 0.0f : w < s.draw.weight[i] ? w : s.draw.weight[i];
-    s.draw.weight[i] = w;
+    const float w = distance < draw.weight[i] ? distance : draw.weight[i];
+    draw.weight[i] = w;
     sum += w;
   }
   sum = block_sum(sum);
-  if (threadIdx.x == 0) s.draw.sums[blockIdx.x] = sum;
+  if (threadIdx.x == 0) draw.sums[blockIdx.x] = sum;
 }
 
 // ---------------------------------------------------------------- launchers
+template <class T>
+void plain_passes(const char* op, const Gradients<T>& metric, const Pool& pool, const Draw& draw, int64_t k,
+                  uint64_t seed, const Selection& out, const Stream& stream) {
+  const int64_t n = metric.n;
+  launch(op, stream, draw_start_kernel, std::min(n / kThreads + 1, kMaxBlocks), draw, n, out.filled);
+  for (int64_t j = 0; j < k; ++j) {
+    if (j == 0)
+      launch(op, stream, first_kernel, 1, draw, pool, out.picks, out.filled);
+    else
+      launch(op, stream, draw_kernel, 1, draw, n, seed, static_cast<uint64_t>(j), out.picks + j, out.filled);
+    if (j + 1 < k)
+      launch(op, stream, cover_kernel<T>, draw_chunks(n), metric, draw, static_cast<const int64_t*>(out.picks + j),
+             static_cast<const int64_t*>(out.filled));
+  }
+}
+
 }  // namespace
 
-size_t gradient_kmeanspp_workspace(int64_t n, int64_t c, int64_t, int64_t) {
-  Carver carver(nullptr);
-  carve(carver, n, c);
-  return carver.used();
+size_t gradient_kmeanspp_workspace(int64_t n, int64_t c, int64_t, int64_t k) {
+  Carver pool(nullptr), plain(nullptr), lazy(nullptr);
+  carve_pool(pool, n, c);
+  carve_draw(plain, n);
+  carve_rejection(lazy, n, k);
+  return pool.used() + std::max(plain.used(), lazy.used());
 }
 
 void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
-                       uint64_t seed, const Selection& out, int64_t* bad_row, void* workspace, const Stream& stream) {
+                       uint64_t seed, Passes passes, const Selection& out, int64_t* bad_row, void* workspace,
+                       const Stream& stream) {
   const DeviceGuard guard(stream.device);
   Carver carver(workspace);
   const int64_t n = outputs.rows, c = outputs.cols, d = embeddings.cols;
-  const State s = carve(carver, n, c);
+  const Pool pool = carve_pool(carver, n, c);
   const char* op = "gradient_kmeanspp";
-  launch(op, stream, start_kernel, 1, s, n, bad_row);
-  launch(op, stream, draw_start_kernel, std::min(n / kThreads + 1, kMaxBlocks), s.draw, n, out.filled);
+  launch(op, stream, start_kernel, 1, pool, n, bad_row);
   with_type(outputs.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     launch(op, stream, residual_kernel<T>, warp_blocks(n), static_cast<const T*>(outputs.data), n, c,
-           kind == Kind::kProbs ? 1 : 0, tolerance, s, bad_row);
+           kind == Kind::kProbs ? 1 : 0, tolerance, pool.a, bad_row);
   });
   with_type(embeddings.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* h = static_cast<const T*>(embeddings.data);
-    launch(op, stream, norm_kernel<T>, warp_blocks(n), h, n, c, d, s);
-    for (int64_t j = 0; j < k; ++j) {
-      if (j == 0)
-        launch(op, stream, first_kernel, 1, s, out.picks, out.filled);
-      else
-        launch(op, stream, draw_kernel, 1, s.draw, n, seed, static_cast<uint64_t>(j), out.picks + j, out.filled);
-      if (j + 1 < k)
-        launch(op, stream, cover_kernel<T>, draw_chunks(n), h, n, c, d, s, static_cast<const int64_t*>(out.picks + j),
-               static_cast<const int64_t*>(out.filled));
-    }
+    const Gradients<T> metric{pool.a, h, n, c, d, pool.norms, pool.lengths};
+    launch(op, stream, norm_kernel<T>, warp_blocks(n), h, n, c, d, pool);
+    if (k == 0 || n > kMostRows || rejection::plainly(passes, n, k))
+      return plain_passes(op, metric, pool, carve_draw(carver, n), k, seed, out, stream);
+    launch(op, stream, put_first_kernel, 1, pool, out.picks);
+    launch_together(op, stream, rejection_kernel<Gradients<T>>, warp_blocks(n), 0, metric,
+                    carve_rejection(carver, n, k), c + d, k, seed, out.picks, out.filled);
   });
 }
 

@@ -191,6 +191,11 @@ inline float __uint_as_float(unsigned u) {
   std::memcpy(&f, &u, 4);
   return f;
 }
+inline long long __double_as_longlong(double d) {
+  long long i;
+  std::memcpy(&i, &d, 8);
+  return i;
+}
 template <class T>
 T __ldg(const T* p) {
   return *p;
@@ -218,6 +223,10 @@ T rmw(T* p, F f) {
 template <class T>
 T atomicAdd(T* p, T v) {
   return autoal::dev::host::rmw(p, [=](T o) { return T(o + v); });
+}
+template <class T>
+T atomicExch(T* p, T v) {
+  return autoal::dev::host::rmw(p, [=](T) { return v; });
 }
 template <class T>
 T atomicMax(T* p, T v) {

@@ -1,14 +1,18 @@
-// kmeanspp: per pick one launch that draws and one that lowers the weights; the host never waits.
+// kmeanspp: few picks by one launch that draws and one that lowers the weights each, many by rejection from stale
+// weights in one launch; the host never waits.
 #include "cuda/draw.cuh"
+#include "cuda/euclidean.cuh"
+#include "cuda/rejection.cuh"
 
 namespace autoal::cuda {
 namespace {
 
-__global__ void __launch_bounds__(kThreads)
-    first_kernel(Draw draw, int64_t n, int64_t first, uint64_t seed, int64_t* pick, int64_t* filled) {
-  if (blockIdx.x == 0 && threadIdx.x == 0)
-    record_pick(draw, first >= 0 ? first : static_cast<int64_t>(uniform(seed, 0) * static_cast<double>(n)), pick,
-                filled);
+__global__ void __launch_bounds__(kThreads) first_kernel(Draw draw, int64_t first, int64_t* pick, int64_t* filled) {
+  if (blockIdx.x == 0 && threadIdx.x == 0) record_pick(draw, first, pick, filled);
+}
+
+__global__ void __launch_bounds__(kThreads) put_kernel(int64_t* target, int64_t value) {
+  if (blockIdx.x == 0 && threadIdx.x == 0) *target = value;
 }
 
 // A block per chunk of rows: weight[i] = min(weight[i], |x_i - x_pick|^2), and the chunk's sum.
@@ -30,32 +34,64 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // ---------------------------------------------------------------- launchers
-}  // namespace
-
-size_t kmeanspp_workspace(int64_t n, int64_t, int64_t) {
-  Carver carver(nullptr);
-  carve_draw(carver, n);
-  return carver.used();
-}
-
-void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out, void* workspace,
-              const Stream& stream) {
-  const DeviceGuard guard(stream.device);
+template <class T>
+void plain_passes(const char* op, const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out,
+                  void* workspace, const Stream& stream) {
   Carver carver(workspace);
   const Draw draw = carve_draw(carver, x.rows);
-  const char* op = "kmeanspp";
   launch(op, stream, draw_start_kernel, std::min(x.rows / kThreads + 1, kMaxBlocks), draw, x.rows, out.filled);
+  for (int64_t j = 0; j < k; ++j) {
+    if (j == 0)
+      launch(op, stream, first_kernel, 1, draw, first, out.picks, out.filled);
+    else
+      launch(op, stream, draw_kernel, 1, draw, x.rows, seed, static_cast<uint64_t>(j), out.picks + j, out.filled);
+    if (j + 1 < k)
+      launch(op, stream, cover_kernel<T>, draw_chunks(x.rows), static_cast<const T*>(x.data), x.rows, x.cols, draw,
+             static_cast<const int64_t*>(out.picks + j), static_cast<const int64_t*>(out.filled));
+  }
+}
+
+struct Lazy {
+  float *norms, *middle;  // of the metric
+  Rejection rejection;
+};
+
+Lazy carve_lazy(Carver& carver, int64_t n, int64_t d, int64_t k) {
+  Lazy s;
+  s.norms = carver.take<float>(n);
+  s.middle = carver.take<float>(d);
+  s.rejection = carve_rejection(carver, n, k);
+  return s;
+}
+
+template <class T>
+void by_rejection(const char* op, const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out,
+                  void* workspace, const Stream& stream) {
+  Carver carver(workspace);
+  const Lazy s = carve_lazy(carver, x.rows, x.cols, k);
+  const Euclidean<T> metric{static_cast<const T*>(x.data), nullptr, x.rows, x.cols, s.norms, s.middle};
+  launch(op, stream, put_kernel, 1, out.picks, first);
+  launch_together(op, stream, rejection_kernel<Euclidean<T>>, warp_blocks(x.rows), 0, metric, s.rejection, x.cols, k,
+                  seed, out.picks, out.filled);
+}
+
+}  // namespace
+
+size_t kmeanspp_workspace(int64_t n, int64_t d, int64_t k) {
+  Carver plain(nullptr), lazy(nullptr);
+  carve_draw(plain, n);
+  carve_lazy(lazy, n, d, k);
+  return std::max(plain.used(), lazy.used());
+}
+
+void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes passes, const Selection& out,
+              void* workspace, const Stream& stream) {
+  const DeviceGuard guard(stream.device);
+  if (first < 0) first = static_cast<int64_t>(uniform(seed, 0) * static_cast<double>(x.rows));
   with_type(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    for (int64_t j = 0; j < k; ++j) {
-      if (j == 0)
-        launch(op, stream, first_kernel, 1, draw, x.rows, first, seed, out.picks, out.filled);
-      else
-        launch(op, stream, draw_kernel, 1, draw, x.rows, seed, static_cast<uint64_t>(j), out.picks + j, out.filled);
-      if (j + 1 < k)
-        launch(op, stream, cover_kernel<T>, draw_chunks(x.rows), static_cast<const T*>(x.data), x.rows, x.cols, draw,
-               static_cast<const int64_t*>(out.picks + j), static_cast<const int64_t*>(out.filled));
-    }
+    const bool plain = k == 0 || x.rows > kMostRows || rejection::plainly(passes, x.rows, k);
+    (plain ? plain_passes<T> : by_rejection<T>)("kmeanspp", x, first, k, seed, out, workspace, stream);
   });
 }
 

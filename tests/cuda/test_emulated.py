@@ -177,13 +177,13 @@ def test_kcenter_greedy_fills_by_lowest_index(order):
 
 def kmeanspp(module, x, k, seed, first=-1):
     picks, filled = np.full(k, -7, np.int64), np.empty(1, np.int64)
-    arguments = [matrix(module, x), first, k, seed, at(picks), at(filled)]
+    arguments = [matrix(module, x), first, k, seed, PLAIN, at(picks), at(filled)]
     if module is emu:
         space = Workspace(emu.kmeanspp_workspace(*x.shape, k))
         emu.kmeanspp(*arguments, space.address, 0, 0)
         space.check()
     else:
-        _core.cpu.kmeanspp(*arguments[:4], PLAIN, *arguments[4:], None)
+        _core.cpu.kmeanspp(*arguments, None)
     return picks.tolist(), int(filled[0])
 
 
@@ -209,14 +209,14 @@ def test_kmeanspp_fills_by_lowest_index(order):
 
 def gradient_kmeanspp(module, outputs, h, k, seed, probs=True):
     picks, filled, bad = np.full(k, -7, np.int64), np.empty(1, np.int64), np.empty(1, np.int64)
-    arguments = [matrix(module, outputs), int(probs), 1e-3, matrix(module, h), k, seed]
+    arguments = [matrix(module, outputs), int(probs), 1e-3, matrix(module, h), k, seed, PLAIN]
     arguments += [at(picks), at(filled), at(bad)]
     if module is emu:
         space = Workspace(emu.gradient_kmeanspp_workspace(*outputs.shape, h.shape[1], k))
         emu.gradient_kmeanspp(*arguments, space.address, 0, 0)
         space.check()
     else:
-        _core.cpu.gradient_kmeanspp(*arguments[:6], PLAIN, *arguments[6:], None)
+        _core.cpu.gradient_kmeanspp(*arguments, None)
     return picks.tolist(), int(filled[0]), int(bad[0])
 
 
