@@ -10,15 +10,14 @@ namespace autoal::cuda {
 
 constexpr int64_t kMostRows = 0x7fffffff;  // larger pools take plain passes
 constexpr int kMostProposals = static_cast<int>(rejection::kLargest);
-constexpr double kInfinite = 1e300;
+constexpr double kInfinite = 1e300;  // no sum of floats reaches it
 constexpr int kNobody = 0x7fffffff;  // as a proposal: none
 constexpr int kPicked = 0x7fffffff;  // as the number of centers that a row knows of: it is one itself
 
-// Where the sampler stands. Changed by the first block while the others wait, but for `listed`.
+// Where the sampler stands. The first block changes it while the others wait.
 struct Progress {
   int64_t picked, proposed, size;  // so far; so far; proposals of the next batch
   int64_t wasted, known_to_all;    // since all rows were brought up to date; the centers that there were then
-  unsigned long long listed;       // of `rows`
 };
 
 struct Rejection {
@@ -31,6 +30,7 @@ struct Rejection {
   int* met;                        // [batch]
   float* between;                  // [batch, batch] squared distances of the rows to each other
   Progress* now;                   // [1]
+  unsigned long long* listed;      // [1] of `rows`; 0 between turns
 };
 
 inline Rejection carve_rejection(Carver& carver, int64_t n, int64_t k) {
@@ -48,6 +48,7 @@ inline Rejection carve_rejection(Carver& carver, int64_t n, int64_t k) {
   s.met = carver.take<int>(most);
   s.between = carver.take<float>(most * most);
   s.now = carver.take<Progress>(1);
+  s.listed = carver.take<unsigned long long>(1);
   return s;
 }
 
@@ -63,7 +64,8 @@ template <class Metric>
 __device__ void begin(const Metric& metric, const Rejection& s, int64_t first, int64_t* filled) {
   metric.find_middle();
   if (first_thread() == 0) {
-    *s.now = {first >= 0 ? 1 : 0, 0, rejection::kSmallest, 0, 1, 0};
+    *s.now = {first >= 0 ? 1 : 0, 0, rejection::kSmallest, 0, 1};
+    *s.listed = 0;
     s.centers[0] = static_cast<int>(first);
     *filled = 0;
   }
@@ -127,7 +129,7 @@ __device__ inline void gather(const Rejection& s, int size) {
     s.slot[q] = s.slot[owner];
     atomicMin(reinterpret_cast<unsigned*>(s.floor + s.slot[q]), __float_as_uint(s.level[q]));  // none is below 0
   }
-  if (threadIdx.x == 0) s.now->listed = count;
+  if (threadIdx.x == 0) *s.listed = count;
 }
 
 // A block: goes through the proposals in order. Each pick is found by all threads together, and lowers the weights of
@@ -135,7 +137,7 @@ __device__ inline void gather(const Rejection& s, int size) {
 __device__ inline void accept(const Rejection& s, const Progress& now, int64_t numbers, int64_t k, int64_t* picks) {
   constexpr int kEach = kMostProposals / kThreads;
   AUTOAL_SHARED(firsts, int[2][kWarps]);
-  const int begin = threadIdx.x * kEach, count = static_cast<int>(s.now->listed);
+  const int begin = threadIdx.x * kEach, count = static_cast<int>(*s.listed);
   int slot[kEach];
   float weight[kEach], level[kEach];
   AUTOAL_UNROLL
@@ -190,13 +192,11 @@ __device__ inline void accept(const Rejection& s, const Progress& now, int64_t n
     s.tree.weight[s.centers[j]] = 0.0f;
     s.seen[s.centers[j]] = kPicked;
   }
-  if (threadIdx.x == 0)
-    *s.now = {picked,
-              now.proposed + now.size,
-              rejection::next_size(now.size, picked - now.picked),
-              now.wasted + wasted,
-              now.known_to_all,
-              0};
+  if (threadIdx.x == 0) {
+    *s.now = {picked, now.proposed + now.size, rejection::next_size(now.size, picked - now.picked), now.wasted + wasted,
+              now.known_to_all};
+    *s.listed = 0;
+  }
 }
 
 // Whole grid: lists the rows whose weights are out of date.
@@ -207,7 +207,7 @@ __device__ inline void list_late(const Rejection& s, const Progress& now) {
     const bool late = row < s.tree.n && s.tree.weight[row] > 0.0f && s.seen[row] < now.picked;
     const unsigned together = __ballot_sync(kAll, late);
     unsigned long long at = 0;
-    if (lane == 0 && together) at = atomicAdd(&s.now->listed, static_cast<unsigned long long>(__popc(together)));
+    if (lane == 0 && together) at = atomicAdd(s.listed, static_cast<unsigned long long>(__popc(together)));
     at = __shfl_sync(kAll, at, 0);
     if (late) s.rows[at + __popc(together & ((1u << lane) - 1))] = static_cast<int>(row);
   }
@@ -219,7 +219,10 @@ __device__ inline void note_all(const Rejection& s, const Progress& now, int64_t
     s.seen[s.rows[i]] = static_cast<int>(now.picked);
     s.owner[i] = kNobody;
   }
-  if (first_thread() == 0) *s.now = {now.picked, now.proposed, now.size, 0, now.picked, 0};
+  if (first_thread() == 0) {
+    *s.now = {now.picked, now.proposed, now.size, 0, now.picked};
+    *s.listed = 0;
+  }
 }
 
 // A warp: every weight is 0, so the rows that are free follow in order.
@@ -258,7 +261,7 @@ __global__ void __launch_bounds__(kThreads, 2) rejection_kernel(Metric metric, R
       if (blockIdx.x == 0) gather(s, static_cast<int>(now.size));
     }
     dev::grid_sync();
-    const int64_t count = static_cast<int64_t>(s.now->listed);
+    const int64_t count = static_cast<int64_t>(*s.listed);
     const auto floor = [&](int64_t i) { return all ? 0.0f : s.floor[i]; };
     int* met = all ? s.owner : s.met;  // no row has an owner between batches
     refresh_rows(metric, s.rows, count, s.centers, now.picked, s.tree.weight, s.seen, floor, met);

@@ -63,6 +63,16 @@ def test_reference_draw_for_draw(lattice, seed, n, d, data):
         assert torch.equal(a, b)
 
 
+@pytest.mark.gpu
+def test_large_pools_are_drawn_from_alike_on_cpu_and_cuda(device, lattice):
+    if device == "cpu":
+        pytest.skip("what the others are compared to")
+    for n, d, k in ((1025, 1, 25), (5000, 16, 300), (60_000, 70, 2000)):
+        p, h = dyadic_pool(n, d, lattice, n)
+        theirs = ops.gradient_kmeanspp(p, h, k, kind="probs", seed=n)
+        assert torch.equal(ops.gradient_kmeanspp(p.to(device), h.to(device), k, kind="probs", seed=n).cpu(), theirs)
+
+
 @pytest.mark.filterwarnings("ignore::autoal.ops.DuplicatesWarning")
 @pytest.mark.parametrize(("n", "d", "k"), [(1, 1, 1), (33, 17, 33), (4097, 5, 9), (9000, 2, 12), (40, 900, 5)])
 def test_reference_on_edge_sizes(n, d, k, lattice, dtype, device):

@@ -34,6 +34,15 @@ def test_the_law_across_chunks(device):
     assert chisquare(counts, 1000 * weights / weights.sum()).pvalue > 1e-4
 
 
+@pytest.mark.gpu
+def test_large_pools_are_drawn_from_alike_on_cpu_and_cuda(device, lattice):
+    if device == "cpu":
+        pytest.skip("what the others are compared to")
+    for n, d, k in ((1025, 1, 25), (5000, 16, 300), (60_000, 70, 2000)):
+        x = lattice(n, d, high=8)
+        assert torch.equal(ops.kmeanspp(x.to(device), k, seed=n).cpu(), ops.kmeanspp(x, k, seed=n))
+
+
 @given(st.integers(0, 10**6), st.integers(1, 60), st.integers(1, 5), st.data())
 def test_reference_draw_for_draw(lattice, seed, n, d, data):
     x = lattice(n, d, seed=seed)

@@ -139,7 +139,9 @@ def test_a_captured_graph(device, lattice):
         lambda: ops.mc_uncertainty_scores(x[None]).bald,
         lambda: ops.kcenter_greedy(x, 5, first=0),
         lambda: ops.kmeanspp(x, 5),
+        lambda: ops.kmeanspp(x, 60),
         lambda: ops.gradient_kmeanspp(probs, x, 5, kind="probs"),
+        lambda: ops.gradient_kmeanspp(probs, x, 60, kind="probs"),
     )
     expected = [call() for call in calls]
     graph = torch.cuda.CUDAGraph()
