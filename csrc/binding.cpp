@@ -93,11 +93,11 @@ void bind_cpu(py::module_& m) {
   m.def(
       "coverage_greedy", [](const Matrix& x, uintptr_t scale, const Targets& targets, uintptr_t gain, uintptr_t covered,
                             uintptr_t excluded, int64_t n_excluded, float gamma, int64_t k, int passes, uintptr_t picks,
-                            uintptr_t gains, uintptr_t filled, const py::object& progress) {
+                            uintptr_t gains, uintptr_t filled, const py::object& progress, int64_t memory) {
         const Tick tick = make_tick(progress);
         py::gil_scoped_release nogil;
         cpu::coverage_greedy(x, address<float>(scale), targets, address<float>(gain), address<float>(covered),
-                             address<int64_t>(excluded), n_excluded, gamma, k, static_cast<Passes>(passes),
+                             address<int64_t>(excluded), n_excluded, gamma, k, static_cast<Passes>(passes), memory,
                              {address<int64_t>(picks), nullptr, address<int64_t>(filled), address<float>(gains)}, tick);
       });
 }

@@ -103,8 +103,10 @@ struct Stream {
 // coverage_greedy: weighted facility location. k(i, j) = exp(-gamma |x_i - x_j|^2) of rows x_i * scale_i;
 //   gain_i = gain[i] * (own_i (1 - m_i) + sum over targets j of w_j max(0, k(i, j) - m_j)). The row of the largest gain
 //   is picked, then m_j = max(m_j, k(pick, j)); before the first pick m = covered [N]. excluded [n_excluded] rows are
-//   never picked. Copies have k = 1 exactly. A sum's order is fixed, so that gains computed anew never grow and both
-//   ways (Passes) make the same picks.
+//   never picked. Copies have k = 1 exactly. A sum does not depend on who computes it when (CPU: its terms are whole
+//   units, less than 2^-48 of the largest weight up to 4,096 targets' worth; CUDA: its order is fixed), so that gains
+//   computed anew never grow and both ways (Passes) make the same picks. memory: bytes for similarities that the CPU may
+//   keep, beside 60 a row.
 
 namespace cpu {
 
@@ -120,7 +122,7 @@ void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const 
                        uint64_t seed, Passes passes, const Selection& out, int64_t* bad_row, const Tick& tick);
 void coverage_greedy(const Matrix& x, const float* scale, const Targets& targets, const float* gain,
                      const float* covered, const int64_t* excluded, int64_t n_excluded, float gamma, int64_t k,
-                     Passes passes, const Selection& out, const Tick& tick);
+                     Passes passes, int64_t memory, const Selection& out, const Tick& tick);
 
 }  // namespace cpu
 

@@ -24,6 +24,7 @@ except ImportError as error:
 
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 AUTO, PLAIN, LAZY = 0, 1, 2  # how the kernels go about a selection: one pass per pick, or what the answer needs
+LIST_BYTES = 1 << 28  # of similarities that the CPU's coverage_greedy keeps at most
 
 cpu: Any = _core.cpu
 built_with_cuda = bool(_core.built_with_cuda)
@@ -168,6 +169,7 @@ def coverage_greedy(
     gamma: float,
     k: int,
     passes: int = AUTO,
+    memory: int = LIST_BYTES,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """x [N, D], targets, weights [T], own, gain, covered [N], excluded [L] -> picks [k], gains [k], filled [1]."""
     x, targets, weights, gain, covered, excluded = (
@@ -182,7 +184,7 @@ def coverage_greedy(
         workspace = _workspace(x, cuda().coverage_greedy_workspace(len(x), len(targets)))
         cuda().coverage_greedy(*arguments, passes, *answers, workspace.data_ptr(), *_place(x))
     else:
-        cpu.coverage_greedy(*arguments, passes, *answers, _tick.get())
+        cpu.coverage_greedy(*arguments, passes, *answers, _tick.get(), memory)
     return picks, gains, filled
 
 

@@ -1,7 +1,11 @@
-// Gains of weighted coverage, from products of rows with a panel of targets; compiled once per instruction set.
+// Similarities of rows to a panel of targets, and what rows gain by them; compiled once per instruction set.
 #include "cpu/vector.h"
 
 namespace {
+
+typedef float HalfFloats __attribute__((vector_size(2 * kLanes)));  // half as many, for what is twice as wide
+typedef double Doubles __attribute__((vector_size(4 * kLanes)));
+typedef uint64_t Longs __attribute__((vector_size(4 * kLanes)));
 
 // -gamma |row - target|^2 of vector v of a panel. Copies get 0: their norms and products are the same number.
 inline Floats exponent(const float* products, float norm, const float* panel_norms, float gamma, int v) {
@@ -9,38 +13,96 @@ inline Floats exponent(const float* products, float norm, const float* panel_nor
   return maximum(squares - 2.0f * load(products + v * kLanes), Floats{}) * -gamma;
 }
 
+// The sums' unit is 1.5 * 2^52 times smaller than `magic`: adding that leaves the terms, in units, in the low bits.
+inline void add_units(Floats terms, double magic, Longs& low, Longs& high) {
+  HalfFloats half[2];
+  __builtin_memcpy(half, &terms, sizeof terms);
+  const Doubles a = __builtin_convertvector(half[0], Doubles) + magic;
+  const Doubles b = __builtin_convertvector(half[1], Doubles) + magic;
+  Longs units;
+  __builtin_memcpy(&units, &a, sizeof units);
+  low += units;
+  __builtin_memcpy(&units, &b, sizeof units);
+  high += units;
+}
+
+inline uint64_t bits_of(double v) {
+  uint64_t bits;
+  __builtin_memcpy(&bits, &v, sizeof bits);
+  return bits;
+}
+
 }  // namespace
 
 extern "C" {
 
-// products [n, width] become k = exp(-gamma (norms[r] + panel_norms[l] - 2 product)); 0 where a panel norm is infinite.
+// products [n, width] become k = exp(-gamma (norms[r] + panel_norms[l] - 2 product)); 0 where a panel norm is infinite,
+// and where a whole vector has its logarithm below `limits` and below row_limits[r].
 void AUTOAL_HOT(autoal_panel_kernel)(float* products, int64_t n, const float* norms, const float* panel_norms,
-                                     float gamma) {
+                                     const float* limits, const float* row_limits, float gamma) {
   for (int64_t r = 0; r < n; ++r)
-    for (int v = 0; v < kVectors; ++v)
-      store(products + r * kPanel + v * kLanes,
-            exponential(exponent(products + r * kPanel, norms[r], panel_norms, gamma, v)));
+    for (int v = 0; v < kVectors; ++v) {
+      float* k = products + r * kPanel + v * kLanes;
+      const Floats x = exponent(products + r * kPanel, norms[r], panel_norms, gamma, v);
+      const Floats limit = minimum(load(limits + v * kLanes), splat(row_limits[r]));
+      store(k, any_lane(x > limit) ? exponential(x) : Floats{});
+    }
 }
 
-// out[r] += sum over the panel of weights max(0, k - covered). No term is above 0 where the logarithm of k is below
-// `limits`: exponentials are taken only of vectors that are not.
-void AUTOAL_HOT(autoal_panel_gains)(const float* products, int64_t n, const float* norms, const float* panel_norms,
-                                    const float* weights, const float* covered, const float* limits, float gamma,
-                                    double* out) {
+// out[r] += sum over the panel of weights max(0, k - covered), in units.
+void AUTOAL_HOT(autoal_panel_gains)(const float* k, int64_t n, const float* weights, const float* covered, double magic,
+                                    uint64_t* out) {
   for (int64_t r = 0; r < n; ++r) {
-    Floats x[kVectors];
+    Floats extra[kVectors];
     Ints any = {};
     for (int v = 0; v < kVectors; ++v) {
-      x[v] = exponent(products + r * kPanel, norms[r], panel_norms, gamma, v);
-      any |= x[v] > load(limits + v * kLanes);
+      extra[v] = maximum(load(k + r * kPanel + v * kLanes) - load(covered + v * kLanes), Floats{});
+      any |= extra[v] > Floats{};
     }
     if (!any_lane(any)) continue;
-    Floats total = {};
-    for (int v = 0; v < kVectors; ++v) {
-      const Floats extra = maximum(exponential(x[v]) - load(covered + v * kLanes), Floats{});
-      total += load(weights + v * kLanes) * extra;
+    Longs low = {}, high = {};
+    for (int v = 0; v < kVectors; ++v) add_units(load(weights + v * kLanes) * extra[v], magic, low, high);
+    low += high;
+    uint64_t total = 0;
+    for (int l = 0; l < kLanes / 2; ++l) total += low[l];
+    out[r] += total - kPanel * bits_of(magic);
+  }
+}
+
+// The same for the panel's rows as candidates and the n rows as targets: out [width] += sum over r of weights[r] max(0,
+// k - covered[r]), in units.
+void AUTOAL_HOT(autoal_panel_gains_back)(const float* k, int64_t n, const float* weights, const float* covered,
+                                         double magic, uint64_t* out) {
+  for (int v = 0; v < kVectors; ++v) {
+    Longs low = {}, high = {};
+    for (int64_t r = 0; r < n; ++r) {
+      const Floats extra = maximum(load(k + r * kPanel + v * kLanes) - covered[r], Floats{});
+      add_units(weights[r] * extra, magic, low, high);
     }
-    out[r] += sum(total);
+    for (int l = 0; l < kLanes / 2; ++l) {
+      out[v * kLanes + l] += low[l] - n * bits_of(magic);
+      out[v * kLanes + kLanes / 2 + l] += high[l] - n * bits_of(magic);
+    }
+  }
+}
+
+// live[r]: bit l is set where k[r, l] > covered[l]: row r gains by target l.
+void AUTOAL_HOT(autoal_panel_live)(const float* k, int64_t n, const float* covered, uint64_t* live) {
+  for (int64_t r = 0; r < n; ++r) {
+    live[r] = 0;
+    for (int v = 0; v < kVectors; ++v)
+      live[r] |= static_cast<uint64_t>(lane_bits(load(k + r * kPanel + v * kLanes) > load(covered + v * kLanes)))
+                 << (v * kLanes);
+  }
+}
+
+// live[r]: bit l is set where k[r, l] > covered[r]: the panel's row l gains by target r.
+void AUTOAL_HOT(autoal_panel_live_back)(const float* k, int64_t n, const float* covered, uint64_t* live) {
+  for (int64_t r = 0; r < n; ++r) {
+    live[r] = 0;
+    for (int v = 0; v < kVectors; ++v)
+      live[r] |= static_cast<uint64_t>(lane_bits(load(k + r * kPanel + v * kLanes) > splat(covered[r])))
+                 << (v * kLanes);
   }
 }
 

@@ -85,15 +85,11 @@ void AUTOAL_HOT(autoal_panel_below)(const float* products, int64_t n, const floa
   for (int v = 0; v < kVectors; ++v) base[v] = load(offset + v * kLanes);
   for (int64_t r = 0; r < n; ++r) {
     const Floats limit = splat(threshold[r]);
-    Ints below[kVectors], any = {};
-    for (int v = 0; v < kVectors; ++v) {
-      below[v] = base[v] - 2.0f * load(products + r * kPanel + v * kLanes) < limit;
-      any |= below[v];
-    }
     uint64_t bits = 0;
-    if (any_lane(any))
-      for (int v = 0; v < kVectors; ++v)
-        for (int l = 0; l < kLanes; ++l) bits |= static_cast<uint64_t>(below[v][l] & 1) << (v * kLanes + l);
+    for (int v = 0; v < kVectors; ++v) {
+      const Ints below = base[v] - 2.0f * load(products + r * kPanel + v * kLanes) < limit;
+      bits |= static_cast<uint64_t>(lane_bits(below)) << (v * kLanes);
+    }
     hits[r] = bits;
   }
 }

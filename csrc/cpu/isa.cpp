@@ -19,9 +19,11 @@
   void autoal_panel_multiply_##v(const float*, const float*, int64_t, float*);                                      \
   void autoal_panel_largest_##v(const float*, int64_t, const float*, const float*, float*);                         \
   void autoal_panel_below_##v(const float*, int64_t, const float*, const float*, uint64_t*);                        \
-  void autoal_panel_kernel_##v(float*, int64_t, const float*, const float*, float);                                 \
-  void autoal_panel_gains_##v(const float*, int64_t, const float*, const float*, const float*, const float*,        \
-                              const float*, float, double*);                                                        \
+  void autoal_panel_kernel_##v(float*, int64_t, const float*, const float*, const float*, const float*, float);     \
+  void autoal_panel_gains_##v(const float*, int64_t, const float*, const float*, double, uint64_t*);                \
+  void autoal_panel_gains_back_##v(const float*, int64_t, const float*, const float*, double, uint64_t*);           \
+  void autoal_panel_live_##v(const float*, int64_t, const float*, uint64_t*);                                       \
+  void autoal_panel_live_back_##v(const float*, int64_t, const float*, uint64_t*);                                  \
   int64_t autoal_uncertainty_##v(const void*, int, int, float, int64_t, int64_t, int64_t, float*, float*, float*,   \
                                  float*);                                                                           \
   int64_t autoal_mc_uncertainty_##v(const void*, int, int, float, int64_t, int64_t, int64_t, int64_t, int64_t,      \
@@ -43,6 +45,9 @@
                                         autoal_panel_below_##v,                                                     \
                                         autoal_panel_kernel_##v,                                                    \
                                         autoal_panel_gains_##v,                                                     \
+                                        autoal_panel_gains_back_##v,                                                \
+                                        autoal_panel_live_##v,                                                      \
+                                        autoal_panel_live_back_##v,                                                 \
                                         autoal_uncertainty_##v,                                                     \
                                         autoal_mc_uncertainty_##v,                                                  \
                                         autoal_residuals_##v};

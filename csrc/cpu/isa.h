@@ -25,9 +25,14 @@ struct Isa {
   void (*panel_multiply)(const float* a, const float* b, int64_t n, float* out);
   void (*panel_largest)(const float* products, int64_t n, const float* lengths, const float* length, float* out);
   void (*panel_below)(const float* products, int64_t n, const float* offset, const float* threshold, uint64_t* hits);
-  void (*panel_kernel)(float* products, int64_t n, const float* norms, const float* panel_norms, float gamma);
-  void (*panel_gains)(const float* products, int64_t n, const float* norms, const float* panel_norms,
-                      const float* weights, const float* covered, const float* limits, float gamma, double* out);
+  void (*panel_kernel)(float* products, int64_t n, const float* norms, const float* panel_norms, const float* limits,
+                       const float* row_limits, float gamma);
+  void (*panel_gains)(const float* k, int64_t n, const float* weights, const float* covered, double magic,
+                      uint64_t* out);
+  void (*panel_gains_back)(const float* k, int64_t n, const float* weights, const float* covered, double magic,
+                           uint64_t* out);
+  void (*panel_live)(const float* k, int64_t n, const float* covered, uint64_t* live);
+  void (*panel_live_back)(const float* k, int64_t n, const float* covered, uint64_t* live);
   int64_t (*uncertainty)(const void* x, int dtype, int probs, float tolerance, int64_t begin, int64_t end, int64_t c,
                          float* buffer, float* entropy, float* margin, float* least_confidence);
   int64_t (*mc_uncertainty)(const void* x, int dtype, int probs, float tolerance, int64_t t, int64_t c,

@@ -81,10 +81,22 @@ inline Vector swapped(Vector v, int distance) {
 #endif
 }
 
-inline bool any_lane(Ints mask) {
-  for (int distance = kLanes / 2; distance > 0; distance /= 2) mask |= swapped(mask, distance);
-  return mask[0] != 0;
+// Bit l is set where lane l of a mask is true.
+inline uint32_t lane_bits(Ints mask) {
+#if defined(__AVX512DQ__)
+  return __builtin_ia32_cvtd2mask512(mask);
+#elif defined(__AVX2__)
+  return static_cast<uint32_t>(__builtin_ia32_movmskps256(reinterpret_cast<Floats>(mask)));
+#elif defined(__SSE__)
+  return static_cast<uint32_t>(__builtin_ia32_movmskps(reinterpret_cast<Floats>(mask)));
+#else
+  uint32_t bits = 0;
+  for (int l = 0; l < kLanes; ++l) bits |= static_cast<uint32_t>(mask[l] & 1) << l;
+  return bits;
+#endif
 }
+
+inline bool any_lane(Ints mask) { return lane_bits(mask) != 0; }
 
 inline float sum(Floats v) {
   for (int distance = kLanes / 2; distance > 0; distance /= 2) v += swapped(v, distance);

@@ -278,7 +278,7 @@ def coverage(module, x, w, u, m, k, *, gamma=0.5, targets=None, own=False, exclu
         emu.coverage_greedy(*arguments, space.address, 0, 0)
         space.check()
     else:
-        _core.cpu.coverage_greedy(*arguments, None)
+        _core.cpu.coverage_greedy(*arguments, None, 1 << 20)
     return picks.tolist(), gains, int(filled[0])
 
 
