@@ -20,6 +20,7 @@ constexpr int64_t kTickWork = int64_t{1} << 31;  // products between two ticks, 
 constexpr int64_t kGrain = 8;                    // lists that a thread goes through in a task
 constexpr int64_t kProbe = 16;                   // rows that tell how long lists are before many are computed
 constexpr double kMostListed = 0.25;             // of the targets: longer lists are not worth their memory
+constexpr int64_t kDead = 4;                     // 1 / part of a list that is of no use before it is shrunk
 constexpr int64_t kHesitation = 64;              // 1 / part of the targets' gains that are computed before all are
 
 uint64_t bits_of(double v) {
@@ -354,10 +355,7 @@ void Coverage::cover(int64_t row) {
   if (own_) picks_.add(block.points.data(), norms_[row]);
   if (own_ && columns_[row] >= 0) cover_target(columns_[row], 1.0f);
   if (listed(row)) {
-    lists_.shrink(row, [&](int64_t target, float k) {
-      cover_target(target, k);
-      return false;
-    });
+    lists_.visit(row, [&](int64_t target, float k) { cover_target(target, k); });
     lists_.drop(row);
   } else {
     counts().in_panels += targets_.size();
@@ -384,7 +382,7 @@ void Coverage::cover_target(int64_t target, float k) {
 void Coverage::list_sums(const std::vector<int64_t>& rows, uint64_t* out) {
   const int64_t n = size_of(rows);
   parallel_for(chunks_of(n, kGrain), [&](int64_t chunk) {
-    for (int64_t r = chunk * kGrain; r < std::min(n, (chunk + 1) * kGrain); ++r) out[r] = sum_and_shrink(rows[r]);
+    for (int64_t r = chunk * kGrain; r < std::min(n, (chunk + 1) * kGrain); ++r) out[r] = list_sum(rows[r]);
   });
   if (own_)
     parallel_for(chunks_of(n, kBlock), [&](int64_t chunk) {
@@ -393,14 +391,21 @@ void Coverage::list_sums(const std::vector<int64_t>& rows, uint64_t* out) {
     });
 }
 
-uint64_t Coverage::sum_and_shrink(int64_t row) {
+uint64_t Coverage::list_sum(int64_t row) {
   uint64_t sum = 0;
-  lists_.shrink(row, [&](int64_t target, float k) {
+  int64_t entries = 0, live = 0;
+  lists_.visit(row, [&](int64_t target, float k) {
     const float extra = std::max(k - covered_[target], 0.0f);
     sum += units_.of(weights_[target] * extra);
-    return extra > 0.0f;
+    ++entries;
+    live += extra > 0.0f;
   });
+  if (kDead * (entries - live) > entries) shrink(row);
   return sum;
+}
+
+void Coverage::shrink(int64_t row) {
+  lists_.shrink(row, [&](int64_t target, float k) { return k > covered_[target]; });
 }
 
 // Once per pick: shrinks all lists, then, if that is not enough, drops those of the smallest gains.
@@ -411,7 +416,7 @@ void Coverage::make_room() {
   for (int64_t row = 0; row < x_.rows; ++row)
     if (lists_.has(row)) rows.push_back(row);
   parallel_for(chunks_of(size_of(rows), kGrain), [&](int64_t chunk) {
-    for (int64_t r = chunk * kGrain; r < std::min(size_of(rows), (chunk + 1) * kGrain); ++r) sum_and_shrink(rows[r]);
+    for (int64_t r = chunk * kGrain; r < std::min(size_of(rows), (chunk + 1) * kGrain); ++r) shrink(rows[r]);
   });
   std::sort(rows.begin(), rows.end(), [&](int64_t a, int64_t b) { return last_[a] < last_[b]; });
   for (const int64_t row : rows) {

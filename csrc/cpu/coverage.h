@@ -58,7 +58,8 @@ class Coverage {
   void dense_sums(const std::vector<int64_t>& rows, uint64_t* out, bool probe);
   void symmetric_sums(const std::vector<int64_t>& rows, uint64_t* out);
   void list_sums(const std::vector<int64_t>& rows, uint64_t* out);
-  uint64_t sum_and_shrink(int64_t row);
+  uint64_t list_sum(int64_t row);
+  void shrink(int64_t row);
   void cover_rows(Block& block);
   void cover_target(int64_t target, float k);
 

@@ -3,9 +3,15 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace autoal::cpu {
 
@@ -67,45 +73,51 @@ class LiveLists {
     first_[row] = last_[row] = kNone;
   }
 
-  // Calls use(target, k) for each entry and keeps those for which it is true; from many threads for different rows.
+  // Calls use(target, k) for each entry.
   template <class Use>
-  void shrink(int64_t row, const Use& use) {
-    int32_t to = first_[row];
-    int32_t filled = 0;
-    uint16_t high = at(to).high;
-    for (int32_t from = to; from != kNone;) {
-      const Page& page = at(from);
-      const int32_t size = page.size, next = page.next;
-      const uint16_t its = page.high;
-      for (int32_t i = 0; i < size; ++i) {
-        const uint16_t low = page.low[i];
-        const float k = page.k[i];
-        if (!use(static_cast<int64_t>(its) << 16 | low, k)) continue;
-        if (filled == kEntries || its != high) {
-          if (filled > 0) {
-            at(to).size = static_cast<uint16_t>(filled);
-            to = at(to).next;
-          }
-          filled = 0;
-          high = its;
-        }
-        Page& page_to = at(to);
-        page_to.low[filled] = low;
-        page_to.k[filled++] = k;
-        page_to.high = high;
-      }
-      from = next;
+  void visit(int64_t row, const Use& use) const {
+    for (int32_t number = first_[row]; number != kNone;) {
+      const Page& page = at(number);
+      number = page.next;
+      if (number != kNone) prefetch(at(number));  // pages of a list lie anywhere
+      const int64_t high = static_cast<int64_t>(page.high) << 16;
+      for (int32_t i = 0; i < page.size; ++i) use(high | page.low[i], page.k[i]);
     }
-    at(to).size = static_cast<uint16_t>(filled);
-    if (at(to).next != kNone) give(at(to).next);
-    at(to).next = kNone;
-    last_[row] = to;
+  }
+
+  // Keeps the entries for which keep(target, k) is true. Of different rows from many threads.
+  template <class Keep>
+  void shrink(int64_t row, const Keep& keep) {
+    Page* to = &at(last_[row] = first_[row]);
+    int32_t filled = 0;
+    for (int32_t number = first_[row]; number != kNone;) {
+      const Page& from = at(number);
+      const int32_t size = from.size;
+      const uint16_t high = from.high;
+      number = from.next;
+      for (int32_t i = 0; i < size; ++i) {
+        const uint16_t low = from.low[i];
+        const float k = from.k[i];
+        if (!keep(static_cast<int64_t>(high) << 16 | low, k)) continue;
+        if (filled == kEntries || (filled > 0 && to->high != high)) {  // never ahead of what is read
+          to->size = static_cast<uint16_t>(filled);
+          to = &at(last_[row] = to->next);
+          filled = 0;
+        }
+        to->high = high;
+        to->low[filled] = low;
+        to->k[filled++] = k;
+      }
+    }
+    to->size = static_cast<uint16_t>(filled);
+    if (to->next != kNone) give(to->next);
+    to->next = kNone;
   }
 
  private:
   static constexpr int32_t kNone = -1, kLost = -2;
   static constexpr int32_t kEntries = 41;
-  static constexpr int64_t kBlock = 1 << 12, kLocks = 64;
+  static constexpr int64_t kBlock = 1 << 13, kLocks = 64;  // a block is as large as the processor's large pages
 
   struct Page {
     int32_t next;
@@ -114,7 +126,16 @@ class LiveLists {
     float k[kEntries];
   };
 
+  struct Free {
+    void operator()(Page* block) const { std::free(block); }
+  };
+
   Page& at(int32_t page) { return blocks_[page / kBlock][page % kBlock]; }
+  const Page& at(int32_t page) const { return blocks_[page / kBlock][page % kBlock]; }
+  static void prefetch(const Page& page) {
+    for (size_t line = 0; line < sizeof page; line += 64)
+      __builtin_prefetch(reinterpret_cast<const char*>(&page) + line);
+  }
 
   int32_t take() {
     std::lock_guard<std::mutex> guard(lock_);
@@ -124,9 +145,19 @@ class LiveLists {
       return page;
     }
     if (pages_ == most_) return kNone;
-    if (pages_ % kBlock == 0) blocks_[pages_ / kBlock].reset(new Page[kBlock]);
+    if (pages_ % kBlock == 0) blocks_[pages_ / kBlock].reset(new_block());
     return static_cast<int32_t>(pages_++);
   }
+  static Page* new_block() {
+    constexpr size_t kBytes = kBlock * sizeof(Page);
+    void* block = std::aligned_alloc(kBytes, kBytes);
+    if (!block) throw std::bad_alloc();
+#if defined(__linux__)
+    madvise(block, kBytes, MADV_HUGEPAGE);  // lists lie scattered: small pages cost as much as the sums; may be refused
+#endif
+    return static_cast<Page*>(block);
+  }
+
   void give(int32_t page) {
     std::lock_guard<std::mutex> guard(lock_);
     for (; page != kNone; page = at(page).next) free_.push_back(page);
@@ -139,7 +170,7 @@ class LiveLists {
 
   std::vector<int32_t> first_, last_;  // [N] pages
   int64_t most_, pages_ = 0;
-  std::vector<std::unique_ptr<Page[]>> blocks_;
+  std::vector<std::unique_ptr<Page[], Free>> blocks_;
   std::vector<int32_t> free_;
   std::mutex lock_;
   std::array<std::mutex, kLocks> locks_;

@@ -71,26 +71,98 @@ def test_sizes_dtypes_and_devices(n, d, k, dtype, device):
     check_greedy(similarities(x.float(), 1.5), answer.indices.cpu(), answer.gains.cpu(), **parts)
 
 
+def on_threads(threads, arguments, passes, memory=native.LIST_BYTES):
+    before = native.cpu.num_threads()
+    native.cpu.set_num_threads(threads)
+    try:
+        return native.coverage_greedy(*arguments, passes, memory)
+    finally:
+        native.cpu.set_num_threads(before)
+
+
+def assert_same(answer, other):
+    assert all(torch.equal(a, b) for a, b in zip(answer, other, strict=True))
+
+
+@pytest.fixture(params=native.cpu.isas())
+def isa(request):
+    best = native.cpu.isa()
+    native.cpu.set_isa(request.param)
+    yield request.param
+    native.cpu.set_isa(best)
+
+
 @pytest.mark.parametrize("spread", [0.05, 1.0, 10.0])
 @pytest.mark.parametrize("drawn", [False, True])
-@pytest.mark.parametrize("isa", native.cpu.isas())
 def test_lazy_picks_are_plain_picks_for_any_threads_and_instructions(spread, drawn, isa):
     x, parts = problem(1500, 20, copies=2)
     x, w, u, m = x * spread, *parts.values()
     targets = torch.arange(0, 3000, 3) if drawn else torch.arange(3000)
     arguments = (x, None, targets, w[targets], w if drawn else None, u, m, torch.tensor([5, 9]), 0.5, 200)
-    best, before = native.cpu.isa(), native.cpu.num_threads()
-    native.cpu.set_isa(isa)
-    try:
-        answers = []
-        for threads, passes in [(1, native.LAZY), (1, native.PLAIN), (3, native.LAZY)]:
-            native.cpu.set_num_threads(threads)
-            answers.append(native.coverage_greedy(*arguments, passes))
-    finally:
-        native.cpu.set_isa(best)
-        native.cpu.set_num_threads(before)
-    for other in answers[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(answers[0], other, strict=True))
+    plain = on_threads(1, arguments, native.PLAIN)
+    for threads in (1, 2, 3):
+        assert_same(plain, on_threads(threads, arguments, native.LAZY))
+    assert_same(plain, on_threads(3, arguments, native.PLAIN))
+
+
+@pytest.mark.parametrize("memory", [0, 256, 1 << 16, 1 << 19, 1 << 22, native.LIST_BYTES])
+@pytest.mark.parametrize("drawn", [False, True])
+def test_any_memory_makes_the_same_picks(memory, drawn):
+    # Isotropic, and not covered before: first all rows gain by nearly all targets, then gains are close together.
+    x, parts = problem(1200, 12, copies=2)
+    x, w, ones = torch.nn.functional.normalize(x, dim=1), parts["weights"], torch.ones(2400)
+    targets = torch.arange(1, 2400, 2) if drawn else torch.arange(2400)
+    arguments = (x, None, targets, w[targets], w if drawn else None, ones, 0 * ones, torch.tensor([3]), 1.5, 300)
+    assert_same(on_threads(1, arguments, native.PLAIN), on_threads(2, arguments, native.LAZY, memory))
+
+
+@pytest.mark.parametrize("kind", ["lattice", "line", "copies", "alike", "steep", "flat", "some weights"])
+def test_lazy_picks_are_plain_picks_where_gains_are_equal(kind, isa):
+    g = torch.Generator().manual_seed(1)
+    n, k, gamma = 900, 900, 0.3
+    w, m = torch.ones(n), torch.zeros(n)
+    x = torch.randn(n, 4, generator=g)
+    if kind == "lattice":
+        x = torch.randint(0, 3, (n, 4), generator=g).float()
+    elif kind == "line":
+        x = torch.arange(n)[:, None].float()
+    elif kind == "copies":
+        x = x[:9].repeat(100, 1)
+    elif kind == "alike":
+        x = torch.zeros(n, 4)
+    elif kind == "steep":
+        gamma, k = 1e4, 400
+    elif kind == "flat":
+        gamma, k = 1e-6, 400
+    else:  # a few rows are worth covering, and some are covered
+        w[torch.rand(n, generator=g) < 0.8] = 0.0
+        m = torch.rand(n, generator=g).round()
+    arguments = (x, None, torch.arange(n), w, None, torch.ones(n), m, torch.empty(0, dtype=torch.int64), gamma, k)
+    assert_same(on_threads(1, arguments, native.PLAIN), on_threads(2, arguments, native.LAZY))
+
+
+def test_weights_of_all_sizes():
+    x, parts = problem(600, 6)
+    w = 10.0 ** torch.linspace(-14, 14, 600)
+    ones = torch.ones(600)
+    none = torch.empty(0, dtype=torch.int64)
+    arguments = (x, None, torch.arange(600), w, None, ones, 0 * ones, none, 2.0, 100)
+    plain = on_threads(1, arguments, native.PLAIN)
+    assert_same(plain, on_threads(1, arguments, native.LAZY))
+    check_greedy(similarities(x, 2.0, "l2"), plain[0], plain[1], weights=w, gain=ones, covered=0 * ones)
+
+
+def test_lists_and_symmetry_save_products():
+    """Isotropic rows: fewer products than twelve picks of plain passes take, however many are asked for."""
+    x, _ = problem(2500, 32)
+    x, ones = torch.nn.functional.normalize(x, dim=1), torch.ones(2500)
+    arguments = (x, None, torch.arange(2500), ones, None, ones, 0 * ones, torch.empty(0, dtype=torch.int64), 0.8, 400)
+    computed = []
+    for memory in (native.LIST_BYTES, 1 << 20, 0):
+        native.take_counts()
+        on_threads(2, arguments, native.LAZY, memory)
+        computed.append(native.take_counts()[1] / 2500**2)
+    assert computed[0] < 2 and computed[0] < computed[1] < computed[2]
 
 
 def test_copies_of_picks_and_labeled_rows_gain_nothing():
