@@ -5,10 +5,18 @@ from __future__ import annotations
 from autoal import checks
 from autoal.search.autoal import AutoAL
 from autoal.strategies.badge import Badge
+from autoal.strategies.bait import Bait
 from autoal.strategies.base import Picks, ScoreStrategy, Strategy
 from autoal.strategies.bayesian import Bald, MeanSTD, VariationRatio
+from autoal.strategies.clustermargin import ClusterMargin
 from autoal.strategies.diversity import KCenter, KMeans
+from autoal.strategies.herding import MaxHerding, RawUHerding, UHerding
+from autoal.strategies.neighbor_disagreement import NeighborDisagreement
+from autoal.strategies.perturbation import AlfaMix, DropQuery
+from autoal.strategies.probcover import ProbCover
 from autoal.strategies.random_sampling import RandomSampling
+from autoal.strategies.refine import Refine
+from autoal.strategies.typiclust import TypiClust
 from autoal.strategies.uncertainty import Entropy, LeastConfidence, Margin
 
 STRATEGIES: dict[str, type[Strategy]] = {
@@ -22,6 +30,17 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "kmeans": KMeans,
     "kcenter": KCenter,
     "badge": Badge,
+    "typiclust": TypiClust,
+    "probcover": ProbCover,
+    "maxherding": MaxHerding,
+    "uherding": UHerding,
+    "uherding_raw": RawUHerding,
+    "neighbor_disagreement": NeighborDisagreement,
+    "clustermargin": ClusterMargin,
+    "alfamix": AlfaMix,
+    "dropquery": DropQuery,
+    "bait": Bait,
+    "refine": Refine,
     "autoal": AutoAL,
 }
 

@@ -1,0 +1,178 @@
+"""BAIT: the batch after which the last layer's parameters are known best, as Fisher information tells it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autoal import checks
+from autoal.strategies.badge import rows
+from autoal.strategies.base import Picks, Strategy
+from autoal.types import Context
+
+FORMS = ("auto", "full", "binary")
+FULL_UP_TO = 1024  # parameters D C of the last layer: the full form's matrices are (D C)^2
+FULL_CANDIDATES = 2000  # the full form holds two C x C matrices a candidate, and looks at all of them for each pick
+CHUNK = 16_384  # samples converted to float64 together
+NUMBERS = 1 << 24  # held in a product of the first pass
+
+
+class Bait(Strategy):
+    """Greedy minimum of tr(M^-1 F): F is the pool's Fisher information, M that of labeled and picked samples.
+
+    2 B samples are picked one after the other, then B of them are dropped, each time the one that is missed least.
+    A sample x with probabilities p has the information (diag(p) - p p^T) (x) x x^T about the last layer.
+
+    Args:
+        fisher: "full"; "binary" = p(1) (1 - p(1)) x x^T, as if the question were whether the predicted class is right
+            (Huseljic et al. 2024), for D x D matrices instead of (D C)^2; "auto" = full up to 1,024 parameters D C.
+        ridge: lambda in M = lambda I + sum of information.
+    """
+
+    name = "bait"
+    needs = ("logits", "embeddings")
+    reference = "Ash et al. 2021; Huseljic et al. 2024"
+
+    def __init__(self, fisher: str = "auto", ridge: float = 1.0) -> None:
+        self.fisher = checks.check_choice(fisher, "fisher", FORMS)
+        if not ridge > 0:
+            raise ValueError(f"ridge must be above 0, got {ridge}")
+        self.ridge = ridge
+
+    def pick(self, context: Context, size: int) -> Picks:
+        """Pick order of the samples that stay; the score is what a pick took off tr(M^-1 F) when it was picked.
+
+        The full form picks among at most 2,000 samples (or 4 B), drawn at random.
+        """
+        embeddings, logits = context.outputs.require("embeddings"), context.outputs.require("logits")
+        full = self.fisher == "full" or (
+            self.fisher == "auto" and embeddings.shape[1] * logits.shape[1] <= FULL_UP_TO
+        )
+        candidates = context.unlabeled
+        if full and len(candidates) > (most := max(FULL_CANDIDATES, 4 * size)):
+            candidates = np.sort(context.generator(self.name).choice(candidates, most, replace=False))
+        factors = full_factors if full else binary_factors
+        ridge = self.ridge * torch.eye(embeddings.shape[1] * (logits.shape[1] if full else 1), dtype=torch.float64)
+        pool = information(embeddings, logits, factors) / len(context)
+        labeled = torch.from_numpy(context.labeled)
+        known = information(rows(embeddings, labeled), rows(logits, labeled), factors) + ridge.to(embeddings.device)
+
+        x, s = rows(embeddings, torch.from_numpy(candidates)), factors(rows(logits, torch.from_numpy(candidates)))
+        design = Design(torch.linalg.inv(known), pool)
+        forward, gains = design.grow(x.float(), s, min(2 * size, len(candidates)))
+        kept = np.array(sorted(design.shrink(x[forward].double(), s[forward], len(forward) - size)))
+        return Picks(candidates[np.array(forward)[kept]], np.array(gains)[kept])
+
+
+def full_factors(logits: Tensor) -> Tensor:
+    """s [n, C, C] float64 with s s^T = diag(p) - p p^T, of logits [n, C]."""
+    p = logits.double().softmax(dim=1)
+    return p.sqrt().diag_embed() - p[:, :, None] * p.sqrt()[:, None, :]
+
+
+def binary_factors(logits: Tensor) -> Tensor:
+    """s [n, 1, 1] float64 with s^2 = p(1) (1 - p(1)), of logits [n, C]."""
+    best = logits.double().softmax(dim=1).amax(dim=1)
+    return (best * (1 - best)).clamp_min(0).sqrt()[:, None, None]
+
+
+def information(embeddings: Tensor, logits: Tensor, factors) -> Tensor:  # type: ignore[no-untyped-def]
+    """The sum over samples of (x (x) s) (x (x) s)^T: [D a, D a] float64, of embeddings [n, D] and logits [n, C]."""
+    d = embeddings.shape[1]
+    total: Tensor | float = 0.0
+    for x, z in zip(embeddings.split(CHUNK), logits.split(CHUNK), strict=True):
+        x, s = x.double(), factors(z)
+        class_terms = s @ s.mT  # [n, a, a]
+        a = s.shape[1]
+        part = x.new_zeros(d, a, d, a)
+        for i in range(a):
+            for j in range(i + 1):
+                part[:, i, :, j] = part[:, j, :, i] = x.T @ (class_terms[:, i, j, None] * x)
+        total = total + part.reshape(d * a, d * a)
+    assert isinstance(total, Tensor)
+    return total
+
+
+class Design:
+    """M^-1 and M^-1 F M^-1, kept up to date as samples V = x (x) s are added to M or taken out (Woodbury's identity).
+
+    Adding V takes tr(K V^T M^-1 F M^-1 V) off tr(M^-1 F), with K = (I + V^T M^-1 V)^-1; taking it out adds as much, with
+    a minus in K. So each candidate needs two r x r matrices, which low-rank updates keep up to date, too.
+    """
+
+    def __init__(self, inverse: Tensor, pool: Tensor) -> None:
+        self.inverse = inverse
+        self.sandwich = inverse @ pool @ inverse
+
+    def grow(self, x: Tensor, s: Tensor, k: int) -> tuple[list[int], list[float]]:
+        """Adds k of the candidates x [n, D], s [n, a, r], each time the one that lowers the trace most."""
+        picks, gains = [], []
+        state = self._state(x, s)
+        free = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        for _ in range(k):
+            gain = _trace(state, 1.0).masked_fill(~free, -torch.inf)
+            pick = int(gain.argmax())
+            picks.append(pick)
+            gains.append(float(gain[pick]))
+            free[pick] = False
+            state = self._update(x, s, state, pick, 1.0)
+        return picks, gains
+
+    def shrink(self, x: Tensor, s: Tensor, k: int) -> set[int]:
+        """Takes out k of the samples in M, x [n, D], s [n, a, r], each time the one whose loss raises the trace least."""
+        kept = set(range(len(x)))
+        state = self._state(x, s)
+        free = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        for _ in range(k):
+            drop = int(_trace(state, -1.0).masked_fill(~free, torch.inf).argmin())
+            kept.remove(drop)
+            free[drop] = False
+            state = self._update(x, s, state, drop, -1.0)
+        return kept
+
+    def _state(self, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """V^T M^-1 V and V^T M^-1 F M^-1 V of all candidates: [n, r, r] float64 each."""
+        (n, d), a = x.shape, s.shape[1]
+        step = max(1, NUMBERS // (a * d * a))
+        found = []
+        for matrix in (self.inverse, self.sandwich):
+            columns = matrix.reshape(d, a * d * a)
+            parts = []
+            for i in range(0, n, step):
+                rows_, factor = x[i : i + step].double(), s[i : i + step]
+                half = (rows_ @ columns).reshape(-1, a, d, a)
+                parts.append(factor.mT @ torch.einsum("nadb,nd->nab", half, rows_) @ factor)
+            found.append(torch.cat(parts))
+        return found[0], found[1]
+
+    def _update(
+        self, x: Tensor, s: Tensor, state: tuple[Tensor, Tensor], one: int, sign: float
+    ) -> tuple[Tensor, Tensor]:
+        """Adds candidate ``one`` to M (sign 1) or takes it out (-1), and gives the candidates' new state."""
+        near, far = state
+        r = s.shape[2]
+        v = torch.einsum("d,ar->dar", x[one].double(), s[one]).reshape(-1, r)  # [D a, r]
+        k = torch.linalg.inv(torch.eye(r, dtype=v.dtype, device=v.device) + sign * near[one])
+        a, b = self.inverse @ v, self.sandwich @ v
+        inner = k @ far[one] @ k
+        va, vb = _project(x, s, a), _project(x, s, b)  # [n, r, r]
+        cross, matrix_cross = va @ k @ vb.mT, a @ k @ b.T
+        self.inverse = self.inverse - sign * a @ k @ a.T
+        self.sandwich = self.sandwich - sign * (matrix_cross + matrix_cross.T) + a @ inner @ a.T
+        return near - sign * va @ k @ va.mT, far - sign * (cross + cross.mT) + va @ inner @ va.mT
+
+
+def _project(x: Tensor, s: Tensor, b: Tensor) -> Tensor:
+    """V^T b [n, r, c] float64 of V = x (x) s, for x [n, D], s [n, a, r], b [D a, c]."""
+    (n, d), a = x.shape, s.shape[1]
+    return s.mT @ (x @ b.to(x.dtype).reshape(d, -1)).reshape(n, a, -1).double()
+
+
+def _trace(state: tuple[Tensor, Tensor], sign: float) -> Tensor:
+    """[n] tr((I + sign V^T M^-1 V)^-1 V^T M^-1 F M^-1 V)."""
+    near, far = state
+    if near.shape[1] == 1:
+        return far[:, 0, 0] / (1 + sign * near[:, 0, 0])
+    inner = torch.eye(near.shape[1], dtype=near.dtype, device=near.device) + sign * near
+    return torch.linalg.solve(inner, far).diagonal(dim1=1, dim2=2).sum(dim=1)
