@@ -88,8 +88,9 @@ def herd(context: Context, size: int, purpose: str, weights: Tensor, radius: flo
 
 def labeled_radius(unit: Tensor) -> float:
     """The smallest distance between two labeled rows [L, D] that are not copies; 1 if there are none."""
-    rows, smallest = unit.double(), torch.inf
-    for part in rows.split(BLOCK):
+    rows = unit.double()
+    smallest = rows.new_full((), torch.inf)
+    for part in rows.split(BLOCK) if len(rows) else ():
         distances = (2 - 2 * part @ rows.T).clamp_min_(0).sqrt_()
-        smallest = min(smallest, float(distances.masked_fill_(distances <= SAME, torch.inf).min()))
-    return smallest if smallest < torch.inf else MaxHerding.RADIUS
+        smallest = torch.minimum(smallest, distances.masked_fill_(distances <= SAME, torch.inf).min())
+    return float(smallest) if smallest < torch.inf else MaxHerding.RADIUS

@@ -78,8 +78,10 @@ def flipping_epsilon(context: Context) -> np.ndarray:
         x = x.float()
         z = head(x)  # [n, C]
         predicted = z.argmax(dim=1, keepdim=True)
-        residual = z.softmax(dim=1).scatter_add(1, predicted, z.new_full((len(z), 1), -1.0))
-        gradient = residual @ head.weight.T  # [n, D]
+        # g is proportional to W (q - e_c), q the probabilities among the other classes; p - e_c would be rounding
+        # where the model is certain.
+        others = z.scatter(1, predicted, -torch.inf).softmax(dim=1)
+        gradient = others.scatter(1, predicted, -1.0) @ head.weight.T  # [n, D]
         h = torch.nn.functional.normalize(gradient, dim=1) @ head.weight
         behind, gaining = z.gather(1, predicted) - z, h - h.gather(1, predicted)
         distance = torch.where(gaining > 0, behind / gaining, torch.inf).amin(dim=1)
