@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,9 +48,7 @@ class Bait(Strategy):
         The full form picks among at most 2,000 samples (or 4 B), drawn at random.
         """
         embeddings, logits = context.outputs.require("embeddings"), context.outputs.require("logits")
-        full = self.fisher == "full" or (
-            self.fisher == "auto" and embeddings.shape[1] * logits.shape[1] <= FULL_UP_TO
-        )
+        full = self.fisher == "full" or (self.fisher == "auto" and embeddings.shape[1] * logits.shape[1] <= FULL_UP_TO)
         candidates = context.unlabeled
         if full and len(candidates) > (most := max(FULL_CANDIDATES, 4 * size)):
             candidates = np.sort(context.generator(self.name).choice(candidates, most, replace=False))
@@ -77,28 +77,27 @@ def binary_factors(logits: Tensor) -> Tensor:
     return (best * (1 - best)).clamp_min(0).sqrt()[:, None, None]
 
 
-def information(embeddings: Tensor, logits: Tensor, factors) -> Tensor:  # type: ignore[no-untyped-def]
+def information(embeddings: Tensor, logits: Tensor, factors: Callable[[Tensor], Tensor]) -> Tensor:
     """The sum over samples of (x (x) s) (x (x) s)^T: [D a, D a] float64, of embeddings [n, D] and logits [n, C]."""
-    d = embeddings.shape[1]
-    total: Tensor | float = 0.0
+    d, a = embeddings.shape[1], factors(logits[:1]).shape[1]
+    total = embeddings.new_zeros(d, a, d, a, dtype=torch.float64)
     for x, z in zip(embeddings.split(CHUNK), logits.split(CHUNK), strict=True):
         x, s = x.double(), factors(z)
         class_terms = s @ s.mT  # [n, a, a]
-        a = s.shape[1]
-        part = x.new_zeros(d, a, d, a)
         for i in range(a):
             for j in range(i + 1):
-                part[:, i, :, j] = part[:, j, :, i] = x.T @ (class_terms[:, i, j, None] * x)
-        total = total + part.reshape(d * a, d * a)
-    assert isinstance(total, Tensor)
-    return total
+                block = x.T @ (class_terms[:, i, j, None] * x)
+                total[:, i, :, j] += block
+                if j < i:
+                    total[:, j, :, i] += block
+    return total.reshape(d * a, d * a)
 
 
 class Design:
     """M^-1 and M^-1 F M^-1, kept up to date as samples V = x (x) s are added to M or taken out (Woodbury's identity).
 
-    Adding V takes tr(K V^T M^-1 F M^-1 V) off tr(M^-1 F), with K = (I + V^T M^-1 V)^-1; taking it out adds as much, with
-    a minus in K. So each candidate needs two r x r matrices, which low-rank updates keep up to date, too.
+    Adding V takes tr(K V^T M^-1 F M^-1 V) off tr(M^-1 F), with K = (I + V^T M^-1 V)^-1; taking it out adds as much, but
+    with a minus in K. So each candidate needs two r x r matrices, which low-rank updates keep up to date, too.
     """
 
     def __init__(self, inverse: Tensor, pool: Tensor) -> None:
@@ -120,7 +119,7 @@ class Design:
         return picks, gains
 
     def shrink(self, x: Tensor, s: Tensor, k: int) -> set[int]:
-        """Takes out k of the samples in M, x [n, D], s [n, a, r], each time the one whose loss raises the trace least."""
+        """Takes out k of the samples x [n, D], s [n, a, r], each time the one that is missed least; who stays."""
         kept = set(range(len(x)))
         state = self._state(x, s)
         free = torch.ones(len(x), dtype=torch.bool, device=x.device)
@@ -156,17 +155,23 @@ class Design:
         k = torch.linalg.inv(torch.eye(r, dtype=v.dtype, device=v.device) + sign * near[one])
         a, b = self.inverse @ v, self.sandwich @ v
         inner = k @ far[one] @ k
-        va, vb = _project(x, s, a), _project(x, s, b)  # [n, r, r]
-        cross, matrix_cross = va @ k @ vb.mT, a @ k @ b.T
+        va, vb = _project(x, s, torch.cat([a, b], dim=1)).split(r, dim=2)  # [n, r, r]
+        cross, matrix_cross = _times(_times(va, k), vb.mT), a @ k @ b.T
         self.inverse = self.inverse - sign * a @ k @ a.T
         self.sandwich = self.sandwich - sign * (matrix_cross + matrix_cross.T) + a @ inner @ a.T
-        return near - sign * va @ k @ va.mT, far - sign * (cross + cross.mT) + va @ inner @ va.mT
+        far = far - sign * (cross + cross.mT) + _times(_times(va, inner), va.mT)
+        return near - sign * _times(_times(va, k), va.mT), far
 
 
 def _project(x: Tensor, s: Tensor, b: Tensor) -> Tensor:
     """V^T b [n, r, c] float64 of V = x (x) s, for x [n, D], s [n, a, r], b [D a, c]."""
     (n, d), a = x.shape, s.shape[1]
-    return s.mT @ (x @ b.to(x.dtype).reshape(d, -1)).reshape(n, a, -1).double()
+    return _times(s.mT, (x @ b.to(x.dtype).reshape(d, -1)).reshape(n, a, -1).double())
+
+
+def _times(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b [n, r, c] of a [n, r, k], b [n, k, c]; where k is 1 without the batched product, which is slow for that."""
+    return a * b if a.shape[-1] == 1 else a @ b
 
 
 def _trace(state: tuple[Tensor, Tensor], sign: float) -> Tensor:

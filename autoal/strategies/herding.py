@@ -1,4 +1,4 @@
-"""MaxHerding and UHerding: greedy coverage of the pool under a Gaussian kernel, weighted by uncertainty in the latter."""
+"""MaxHerding and UHerding: greedy coverage of the pool under a Gaussian kernel, of all samples or of uncertain ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class UHerding(Strategy):
     """
 
     name = "uherding"
-    needs = ("logits", "embeddings", "labels")
+    needs: tuple[str, ...] = ("logits", "embeddings", "labels")
     reference = "Bae et al. 2025"
 
     def __init__(self, temperature: bool = True) -> None:
@@ -53,7 +53,8 @@ class UHerding(Strategy):
             logits = logits.float() / calibrating_temperature(context)
         uncertainty = ops.uncertainty_scores(logits).margin
         radius = labeled_radius(unit_rows(context)[torch.from_numpy(context.labeled)])
-        return herd(context, size, self.name, uncertainty, radius)
+        picks = herd(context, size, self.name, uncertainty, radius)
+        return picks._replace(provenance={"uncertainty": uncertainty.cpu().numpy()[picks.indices]})
 
 
 class RawUHerding(UHerding):
@@ -82,8 +83,7 @@ def herd(context: Context, size: int, purpose: str, weights: Tensor, radius: flo
         seed=int(context.generator(purpose).integers(2**62)),
         return_gains=True,
     )
-    picks = picks.cpu()
-    return Picks(picks.numpy(), gains.cpu().numpy(), {"weight": weights.cpu()[picks].numpy()})
+    return Picks(picks.cpu().numpy(), gains.cpu().numpy())
 
 
 def labeled_radius(unit: Tensor) -> float:

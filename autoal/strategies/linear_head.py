@@ -43,7 +43,9 @@ def linear_head(context: Context) -> LinearHead:
     Warns:
         UserWarning: If more than 1 % of the logits' variance is left: what follows is then about another head.
     """
-    return context.once("linear_head", lambda: _fit(context.outputs.require("embeddings"), context.outputs.require("logits")))
+    return context.once(
+        "linear_head", lambda: _fit(context.outputs.require("embeddings"), context.outputs.require("logits"))
+    )
 
 
 def _fit(embeddings: Tensor, logits: Tensor) -> LinearHead:

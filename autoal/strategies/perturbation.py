@@ -40,7 +40,7 @@ class AlfaMix(Strategy):
 
 
 class DropQuery(Strategy):
-    """Samples whose class changes in most of three passes with three quarters of the features dropped, spread by k-means."""
+    """Samples whose class changes in most passes with three quarters of the features dropped, spread by k-means."""
 
     name = "dropquery"
     needs = ("logits", "embeddings")

@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def unit_rows(context: Context) -> Tensor:
-    """[N, D] float32, the embeddings brought to length one; a row of zeros stays. Shared by the strategies of a round."""
+    """[N, D] float32, the embeddings brought to length one (a row of zeros stays), once per round."""
     return context.once(
         "unit_rows", lambda: torch.nn.functional.normalize(context.outputs.require("embeddings").float(), dim=1)
     )

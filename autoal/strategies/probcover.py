@@ -132,10 +132,10 @@ def _degrees(rows: Tensor, goals: Tensor, delta: float) -> Tensor:
 
 
 def _within(a: Tensor, b: Tensor, delta: float) -> Tensor:
-    """[n, m] bool, whether unit rows a [n, D] and b [m, D] are nearer than delta."""
+    """[n, m] bool, whether rows a [n, D] and b [m, D] are nearer than delta."""
     return _squared_distances(a, b) < delta**2
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """[n, m] of unit rows a [n, D] and b [m, D]; in place of |a|^2 + |b|^2, which a row of zeros does not have, 2."""
-    return torch.addmm(a.new_full((), 2.0), a, b.T, alpha=-2)
+    """[n, m] of rows a [n, D] and b [m, D]."""
+    return torch.addmm(b.square().sum(dim=1), a, b.T, alpha=-2).add_(a.square().sum(dim=1, keepdim=True))

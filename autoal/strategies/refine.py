@@ -33,10 +33,20 @@ class Refine(Strategy):
     """
 
     name = "refine"
-    needs = ("logits", "embeddings", "labels")
+    needs: tuple[str, ...] = ("logits", "embeddings", "labels")
     reference = "Huseljic et al. 2026"
 
-    DEFAULT = ("random", "margin", "badge", Bait("binary"), "typiclust", "alfamix", "dropquery", "maxherding", "uherding")
+    DEFAULT = (
+        "random",
+        "margin",
+        "badge",
+        Bait("binary"),
+        "typiclust",
+        "alfamix",
+        "dropquery",
+        "maxherding",
+        "uherding",
+    )
     MOST_SUBSAMPLE = 5_000  # samples that a strategy is shown
     MOST_POOL = 10_000  # samples after a round
 

@@ -157,7 +157,9 @@ class TestProbCover:
 
     def test_drawn_targets_cover_nearly_as_much(self, monkeypatch):
         rng = np.random.default_rng(0)
-        x = (rng.standard_normal((30, 5))[rng.integers(30, size=3000)] + 0.2 * rng.standard_normal((3000, 5))).astype("f4")
+        x = (rng.standard_normal((30, 5))[rng.integers(30, size=3000)] + 0.2 * rng.standard_normal((3000, 5))).astype(
+            "f4"
+        )
         unit = x / np.linalg.norm(x, axis=1, keepdims=True)
 
         def covered():
@@ -200,7 +202,7 @@ class TestHerding:
         query = ask("uherding" if scaled else "uherding_raw", pool, 20)
         assert query.indices.tolist() == want
         np.testing.assert_allclose(query.scores, gains, rtol=1e-3)
-        np.testing.assert_allclose(query.provenance["weight"], weights[query.indices], atol=1e-5)
+        np.testing.assert_allclose(query.provenance["uncertainty"], weights[query.indices], atol=1e-5)
 
     def test_radius_leaves_out_copies(self):
         unit = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0.6, 0.8]])
@@ -232,7 +234,9 @@ class TestTemperature:
         logits = rng.standard_normal((20_000, 3))
         y = (rng.random(20_000)[:, None] > softmax(logits, axis=1).cumsum(1)).sum(1)
         monkeypatch.setattr(temperature, "held_out_logits", lambda context: (4 * logits, y))
-        assert temperature.calibrating_temperature(Context(Outputs(torch.zeros(1, 2)), np.zeros(0))) == pytest.approx(4, 0.1)
+        assert temperature.calibrating_temperature(Context(Outputs(torch.zeros(1, 2)), np.zeros(0))) == pytest.approx(
+            4, 0.1
+        )
 
     def test_predictions_are_held_out(self, pool):
         before = temperature.held_out_logits(context_of(pool))[0]
@@ -264,7 +268,11 @@ class TestClusterMargin:
         distance = pairwise(pool["x"].astype(np.float64), pool["x"].astype(np.float64))
         clusters = [[i] for i in range(N)]
         while len(clusters) > N / 10:
-            mean = {(a, b): distance[np.ix_(clusters[a], clusters[b])].mean() for b in range(len(clusters)) for a in range(b)}
+            mean = {
+                (a, b): distance[np.ix_(clusters[a], clusters[b])].mean()
+                for b in range(len(clusters))
+                for a in range(b)
+            }
             a, b = min(mean, key=mean.get)
             clusters[a] += clusters.pop(b)
         found = clustermargin.average_linkage_clusters(torch.from_numpy(pool["x"]), 10)
@@ -296,7 +304,9 @@ class TestClusterMargin:
         assert sorted(np.concatenate(parts)) == list(range(N)) and {len(part) for part in parts} == {18, 19}
         found = clustermargin.average_linkage_clusters(torch.from_numpy(pool["x"]), 10)
         assert len(set(found)) == 15
-        assert all(len({tuple(part) for part in parts if set(part) & set(np.flatnonzero(found == c))}) == 1 for c in found)
+        assert all(
+            len({tuple(part) for part in parts if set(part) & set(np.flatnonzero(found == c))}) == 1 for c in found
+        )
 
     def test_the_hierarchy_is_built_once(self, pool, monkeypatch):
         calls = []
@@ -346,7 +356,13 @@ class TestPerturbation:
 
         def flips(i, epsilon):
             for anchor in anchors:
-                alpha = epsilon * np.linalg.norm(anchor - x[i]) * gradient[i] / np.linalg.norm(gradient[i]) / (anchor - x[i])
+                alpha = (
+                    epsilon
+                    * np.linalg.norm(anchor - x[i])
+                    * gradient[i]
+                    / np.linalg.norm(gradient[i])
+                    / (anchor - x[i])
+                )
                 mixed = alpha * anchor + (1 - alpha) * x[i]
                 if (mixed @ weight + bias).argmax() != predicted[i]:
                     return True
@@ -509,7 +525,9 @@ class TestRefine:
         assert query.provenance["batches"].tolist() == held
 
     def test_without_rounds_it_is_uherding(self, pool):
-        assert ask(STRATEGIES["refine"](rounds=0), pool, 10).indices.tolist() == ask("uherding", pool, 10).indices.tolist()
+        assert (
+            ask(STRATEGIES["refine"](rounds=0), pool, 10).indices.tolist() == ask("uherding", pool, 10).indices.tolist()
+        )
 
     @pytest.mark.parametrize(
         "options, message",
