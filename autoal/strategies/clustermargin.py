@@ -13,6 +13,7 @@ from autoal.strategies.uncertainty import uncertainty_scores
 from autoal.types import Context
 
 MOST_ROWS = 4096  # in one hierarchy: its distances take 64 MiB
+BLOCK = 256  # rows whose distances to all are computed together
 
 
 class ClusterMargin(Strategy):
@@ -84,4 +85,5 @@ def _halved(points: Tensor, rows: np.ndarray) -> list[np.ndarray]:
 def _distances(points: Tensor) -> np.ndarray:
     """Distances of all pairs of points [n, D], above the diagonal row by row: [n (n - 1) / 2] float64."""
     rows = points.double()
-    return np.concatenate([torch.cdist(rows[i : i + 1], rows[i + 1 :])[0].numpy() for i in range(len(rows) - 1)])
+    blocks = (torch.cdist(rows[i : i + BLOCK], rows[i:]).numpy() for i in range(0, len(rows), BLOCK))
+    return np.concatenate([row[i + 1 :] for block in blocks for i, row in enumerate(block)])
