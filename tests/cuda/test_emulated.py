@@ -132,16 +132,8 @@ def lattice(n, d, seed, high=4):
 def kcenter(module, x, k, centers=(), first=-1, scale=None, dtype="float32"):
     centers = np.asarray(centers, np.int64)
     picks, radius, filled = np.full(k, -7, np.int64), np.empty(k, np.float32), np.empty(1, np.int64)
-    arguments = [
-        matrix(module, x, dtype),
-        0 if scale is None else at(scale),
-        at(centers),
-        len(centers),
-        first,
-        k,
-        PLAIN,
-    ]
-    arguments += [at(picks), at(radius), at(filled)]
+    arguments = [matrix(module, x, dtype), 0 if scale is None else at(scale), at(centers), len(centers)]
+    arguments += [first, k, PLAIN, at(picks), at(radius), at(filled)]
     if module is emu:
         space = Workspace(emu.kcenter_greedy_workspace(*x.shape, k))
         emu.kcenter_greedy(*arguments, space.address, 0, 0)

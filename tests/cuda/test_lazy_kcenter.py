@@ -115,6 +115,12 @@ def test_numbers_of_blocks(blocks):
     assert kcenter(x, 70, LAZY, centers=range(40, 110)) == kcenter(x, 70, PLAIN, centers=range(40, 110), cpu=True)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_plateaus_that_a_cut_goes_through(seed):
+    x = np.random.default_rng(seed).integers(0, 2, (700, 9)).astype(np.float32)
+    assert kcenter(x, 150, LAZY, first=seed) == kcenter(x, 150, PLAIN, first=seed, cpu=True)
+
+
 def test_labeled_rows_are_centers():
     x = normal(250, 5)
     labeled = np.random.default_rng(2).choice(250, 150, replace=False)

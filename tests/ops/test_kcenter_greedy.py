@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoal import ops
-from autoal.ops import reference
+from autoal.ops import native, reference
 
 EDGES = [(1, 1, 1), (2, 1, 2), (5, 3, 5), (31, 7, 10), (32, 8, 32), (33, 16, 5), (64, 17, 20), (257, 33, 40)]
 
@@ -82,6 +82,22 @@ def test_real_numbers(device):
     np.testing.assert_allclose(ours_radius.cpu(), radius, rtol=1e-5)
     assert (ours_radius.diff() <= 0).all()
     assert not np.isin(ours.cpu(), labeled).any()
+
+
+@pytest.mark.parametrize("d", [20, 200])
+@pytest.mark.parametrize("kind", ["isotropic", "clusters", "copies"])
+def test_lazy_is_plain_to_the_bit(device, dtype, d, kind):
+    rng = np.random.default_rng(d)
+    x = rng.standard_normal((10_000, d))
+    if kind == "clusters":
+        x = 0.01 * x + 10 * rng.standard_normal((150, d))[rng.integers(0, 150, len(x))] + 30
+    if kind == "copies":
+        x = x[rng.integers(0, 150, len(x))]
+    x = torch.from_numpy(x).to(device, dtype)
+    labeled = torch.arange(0, 10_000, 501, device=device)
+    lazy, plain = (native.kcenter_greedy(x, None, labeled, -1, 300, passes) for passes in (native.LAZY, native.PLAIN))
+    for ours, theirs in zip(lazy, plain, strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_far_from_the_origin_nothing_cancels():
