@@ -210,6 +210,20 @@ def test_gradients_of_logits(c, d, certainty):
     check(badge, certainty * normal(500, c, 1), normal(500, d, 2) + 1, 80, 5, kind=0)
 
 
+def test_near_copies_that_bfloat16_cannot_tell_apart():
+    """Distances far below what rounding does to products of their size, in either factor: nothing may be ruled out."""
+    p = np.full((400, 2), 0.5, np.float32)
+    check(badge, p, 300 + integers(400, 66, 1), 60, 1)
+    p = np.ones((400, 70), np.float32)
+    p[:, :3] = [300, 300, 1024 - 667]
+    shift = integers(400, 2, 1)
+    p[:, :2] += shift
+    p[:, 2] -= shift.sum(1)
+    p[:, 3] += integers(400, 1, 1)[:, 0] ** 2
+    p[:, 2] -= p[:, 3] - 1
+    check(badge, p / 1024, 1 + integers(400, 1, 1) ** 2, 12, 1)
+
+
 def test_one_class_and_a_certain_model():
     certain = np.zeros((200, 3), np.float32)
     certain[:, 1] = 1
