@@ -20,10 +20,10 @@ def torch_scores(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def main() -> None:
-    """10 and 20 samples, 10 to 1,000 classes."""
+    """10 to 50 samples, 2 to 1,000 classes."""
     bench = Benchmark("mc_uncertainty_scores")
     elements = 2_000_000 if bench.quick else (1 << 28 if bench.device == "cuda" else 20_000_000)
-    for t, c in ((10, 10), (20, 100), (10, 1000)):
+    for t, c in ((50, 2), (10, 10), (20, 32), (20, 100), (10, 1000)):
         x = torch.randn(t, elements // t // c, c, generator=torch.Generator().manual_seed(c)).to(bench.device)
 
         def check(x: torch.Tensor = x) -> None:

@@ -27,12 +27,12 @@ def numpy_scores(x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def main() -> None:
-    """10 to 1,000 classes, float32 and bfloat16."""
+    """10 to 1,000 classes, float32 and both halves."""
     bench = Benchmark("uncertainty_scores")
     elements = 2_000_000 if bench.quick else (1 << 28 if bench.device == "cuda" else 50_000_000)
     for c in (10, 100, 1000):
         x = 3 * torch.randn(elements // c, c, generator=torch.Generator().manual_seed(c))
-        for dtype in (torch.float32, torch.bfloat16):
+        for dtype in (torch.float32, torch.bfloat16, torch.float16):
             y = x.to(bench.device, dtype)
 
             def check(y: torch.Tensor = y) -> None:

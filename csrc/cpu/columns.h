@@ -32,40 +32,49 @@ inline Floats quads(const Rows<float>& rows, int i, int64_t j) {
   typedef float Quad __attribute__((vector_size(16)));
   Quad q[kLanes / 4];
   for (int b = 0; b < kLanes / 4; ++b) __builtin_memcpy(&q[b], rows[4 * b + i] + j, sizeof q[b]);
-#if defined(__AVX512F__)
+#if (defined(__clang__) || __GNUC__ >= 12) && defined(__AVX512F__)
   return __builtin_shufflevector(__builtin_shufflevector(q[0], q[1], 0, 1, 2, 3, 4, 5, 6, 7),
                                  __builtin_shufflevector(q[2], q[3], 0, 1, 2, 3, 4, 5, 6, 7), 0, 1, 2, 3, 4, 5, 6, 7, 8,
                                  9, 10, 11, 12, 13, 14, 15);
-#elif defined(__AVX2__)
+#elif (defined(__clang__) || __GNUC__ >= 12) && defined(__AVX2__)
   return __builtin_shufflevector(q[0], q[1], 0, 1, 2, 3, 4, 5, 6, 7);
 #else
-  return q[0];
+  Floats v;
+  for (int l = 0; l < kLanes; ++l) v[l] = q[l / 4][l % 4];
+  return v;
 #endif
 }
 
 template <class Number>
 inline Floats quads(const Rows<Number>& rows, int i, int64_t j) {
-  uint64_t q[kLanes / 4];
-  typedef uint64_t Longs __attribute__((vector_size(2 * kLanes)));
-  Longs w;
+  typedef uint64_t Quads __attribute__((vector_size(2 * kLanes)));
+  Quads q;
   for (int b = 0; b < kLanes / 4; ++b) {
-    __builtin_memcpy(&q[b], rows[4 * b + i] + j, sizeof q[b]);
-    w[b] = q[b];
+    uint64_t four;
+    __builtin_memcpy(&four, rows[4 * b + i] + j, sizeof four);
+    q[b] = four;
   }
   Shorts s;
-  __builtin_memcpy(&s, &w, sizeof s);
+  __builtin_memcpy(&s, &q, sizeof s);
   return to_floats(s, Number{});
 }
 
-// Lane l of every four gets lane from(l) of these four: of a below 4, of b from 4 on.
+// Of every four lanes, lane number l gets what its argument says: 0 to 3 of a's four, 4 to 7 of b's.
 template <int l0, int l1, int l2, int l3>
 inline Floats within_quads(Floats a, Floats b) {
   const Ints lane = lane_numbers() & 3, quad = lane_numbers() - lane;
   const Ints from = lane == 0 ? Ints{} + l0 : lane == 1 ? Ints{} + l1 : lane == 2 ? Ints{} + l2 : Ints{} + l3;
+#if defined(__GNUC__) && !defined(__clang__)
   return __builtin_shuffle(a, b, quad + (from & 3) + (from >> 2) * kLanes);
+#else
+  Floats v;
+  for (int l = 0; l < kLanes; ++l) v[l] = from[l] < 4 ? a[quad[l] + from[l]] : b[quad[l] + from[l] - 4];
+  return v;
+#endif
 }
 
-// Columns [0, n) of the rows; column j goes to out + j * step.
+// Columns [0, n) of the rows; column j goes to out + j * step. By blocks of 4 x 4, turned in registers: number by
+// number it takes five times as long.
 template <class Number>
 inline __attribute__((always_inline)) void transpose(const Rows<Number>& rows, int64_t n, float* out, int64_t step) {
   if (n < 4) {

@@ -32,7 +32,7 @@ inline int64_t lowest_bad(int64_t bad, Ints good, int64_t i) {
   return bad;
 }
 
-// -inf adds 1e-38 to z and 1e-36 to s, not 0 * inf; NaN stays.
+// -inf adds 1e-38 to z and 1e-36 to s, not 0 * inf; NaN stays, and with it s becomes NaN.
 inline Floats shifted_logit(Floats x, Floats first) { return maximum(splat(kLowest), x - first); }
 
 // ---------------------------------------------------------------- few classes: kLanes rows at once

@@ -122,9 +122,8 @@ inline Words floats_to_bits(Floats v) {
 
 constexpr float kLowest = -87.33f;  // its exponential is about the smallest normal number
 
-// e^x for x in [kLowest, 88], to 2 ulp; NaN stays some NaN or other, or becomes any number if its low bits are not 0.
-// As 2^n 2^r with |r| <= 1/2: five steps of a minimax polynomial with 2^0 = 1 are as near as the rest of the
-// arithmetic.
+// e^x for x in [kLowest, 88], to 2 ulp; of NaN anything, so that callers must find NaN by a product with x. As 2^n 2^r
+// with |r| <= 1/2: the minimax polynomial of five steps with 2^0 = 1 is as near as the rest of the arithmetic.
 inline Floats normal_exponential(Floats x) {
   constexpr float kLog2E = 1.44269504088896341f;
   const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
@@ -148,9 +147,10 @@ inline Floats exponential(Floats x) {
 // ln x for normal x > 0, to 2 ulp; something finite for all other x. As n ln 2 + ln m with m in [sqrt(1/2), sqrt(2)),
 // the minimax polynomial being one of ln(1 + r) / r, so that it is exact to the last bits near 1 too.
 inline Floats logarithm(Floats x) {
-  constexpr int32_t kSqrtHalf = 0x3f3504f3;  // the bits of sqrt(1/2)
-  const Ints w = __builtin_convertvector(floats_to_bits(x), Ints), n = (w - kSqrtHalf) >> 23;
-  const Floats r = bits_to_floats(__builtin_convertvector(w - (n << 23), Words)) - 1.0f;
+  constexpr uint32_t kSqrtHalf = 0x3f3504f3u;  // the bits of sqrt(1/2)
+  const Words w = floats_to_bits(x);
+  const Ints n = __builtin_convertvector(w - kSqrtHalf, Ints) >> 23;
+  const Floats r = bits_to_floats(w - (__builtin_convertvector(n, Words) << 23)) - 1.0f;
   Floats p = splat(8.734846115e-2f);
   p = p * r - 1.430752426e-1f;
   p = p * r + 1.491797417e-1f;

@@ -15,6 +15,7 @@ PROBS = torch.full((6, 4), 0.25)
 POINTS = torch.arange(18.0).reshape(6, 3)
 NO_CENTERS = torch.empty(0, dtype=torch.int64)
 ONES = torch.ones(6)
+SLOPE = torch.arange(1.0, 7.0)  # equal weights of POINTS would tie, and rounding decide
 CALLS = {
     "uncertainty_scores": (PROBS, True, 1e-3),
     "mc_uncertainty_scores": (PROBS[None], True, 1e-3),
@@ -22,7 +23,7 @@ CALLS = {
     "kcenter_greedy": (POINTS, None, NO_CENTERS, 2, 3),
     "kmeanspp": (POINTS, -1, 3, 7),
     "gradient_kmeanspp": (PROBS, True, 1e-3, POINTS, 3, 7),
-    "coverage_greedy": (POINTS, None, torch.arange(6), ONES, None, ONES, 0 * ONES, NO_CENTERS, 0.01, 3),
+    "coverage_greedy": (POINTS, None, torch.arange(6), SLOPE, None, ONES, 0 * ONES, NO_CENTERS, 0.01, 3),
 }
 OPTIONS = {
     **CALLS,
