@@ -105,8 +105,8 @@ struct Stream {
 //   is picked, then m_j = max(m_j, k(pick, j)); before the first pick m = covered [N]. excluded [n_excluded] rows are
 //   never picked. Copies have k = 1 exactly. A sum does not depend on who computes it when (CPU: its terms are whole
 //   units, less than 2^-48 of the largest weight up to 4,096 targets' worth; CUDA: its order is fixed), so that gains
-//   computed anew never grow and both ways (Passes) make the same picks. memory: bytes for similarities that the CPU may
-//   keep, beside 60 a row.
+//   computed anew never grow and both ways (Passes) make the same picks. memory: bytes for similarities that the CPU
+//   may keep, beside 60 a row.
 
 namespace cpu {
 

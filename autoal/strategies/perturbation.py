@@ -126,4 +126,4 @@ def _spread(
     if normalized:
         points = torch.nn.functional.normalize(points, dim=1)
     seed = int(context.generator(purpose).integers(2**31 - 1))
-    return positions[representatives(points.cpu().contiguous().numpy(), size, seed)]
+    return positions[representatives(points, size, seed)[0]]

@@ -75,7 +75,7 @@ def pure_radius(unit: Tensor, n_classes: int, purity: float) -> float:
     A ball of radius r (without its boundary) is pure as long as r is at most the distance of its center to the nearest
     row of another cluster. So the radius is an order statistic of these distances, and no grid has to be searched.
     """
-    cluster = torch.from_numpy(kmeans(unit.cpu().numpy(), min(n_classes, len(unit)), PURITY_SEED)[1]).to(unit.device)
+    cluster = kmeans(unit, min(n_classes, len(unit)), PURITY_SEED).assignments
     centers = np.arange(len(unit))
     if len(centers) > MOST_TARGETS:
         centers = np.random.default_rng(PURITY_SEED).choice(centers, MOST_TARGETS, replace=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from autoal import ops
 from autoal.strategies.base import Picks, Strategy
@@ -29,10 +31,10 @@ class TypiClust(Strategy):
 
         Where every cluster has a label, those with the fewest come first.
         """
-        points = unit_rows(context).cpu().numpy()
+        points = unit_rows(context)
         k = min(len(context.labeled) + size, self.MOST_CLUSTERS, len(points))
         seed = int(context.generator(self.name).integers(2**31 - 1))
-        assigned = kmeans(points, k, seed)[1]
+        assigned = kmeans(points, k, seed).assignments.cpu().numpy()
         sizes = np.bincount(assigned, minlength=k)
         labels = np.bincount(assigned[context.labeled], minlength=k)
         is_labeled = np.zeros(len(points), dtype=bool)
@@ -47,7 +49,7 @@ class TypiClust(Strategy):
         while len(picked) < size:
             small, count, minus_size, c = heapq.heappop(heap)
             if c not in waiting:
-                typical = typicality(points[members[c]], self.NEIGHBORS)
+                typical = typicality(points[torch.from_numpy(members[c]).to(points.device)], self.NEIGHBORS)
                 order = [i for i in np.argsort(-typical, kind="stable")[::-1] if not is_labeled[members[c][i]]]
                 waiting[c] = [(members[c][i], typical[i]) for i in order]
             picked.append(waiting[c].pop())
@@ -61,10 +63,9 @@ class TypiClust(Strategy):
 LARGEST_TYPICALITY = 1e6  # of copies, and of points nearer than float32 tells
 
 
-def typicality(points: np.ndarray, neighbors: int) -> np.ndarray:
-    """[n] one over the mean distance of each of points [n, D] to its nearest others, so many or all; 0 if alone."""
+def typicality(points: Tensor, neighbors: int) -> np.ndarray:
+    """[n] ``ops.typicality`` of points [n, D] by their nearest others, so many or all; 0 if alone."""
     k = min(neighbors, len(points) - 1)
     if not k:
         return np.zeros(len(points), np.float32)
-    distances = ops.knn(points, points, k + 1).distances[:, 1:]  # the first is the point itself, or a copy of it
-    return 1 / np.maximum(distances.mean(axis=1), 1 / LARGEST_TYPICALITY)
+    return ops.typicality(points, k).scores.clamp_max(LARGEST_TYPICALITY).cpu().numpy()

@@ -142,7 +142,7 @@ def test_lazy_picks_are_plain_picks_where_gains_are_equal(kind, isa):
 
 
 def test_weights_of_all_sizes():
-    x, parts = problem(600, 6)
+    x, _ = problem(600, 6)
     w = 10.0 ** torch.linspace(-14, 14, 600)
     ones = torch.ones(600)
     none = torch.empty(0, dtype=torch.int64)

@@ -1,6 +1,7 @@
 """The field's strategies against their papers' formulas, written out by brute force in float64."""
 
 import importlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,6 +68,11 @@ def unlabeled_of(pool):
     return np.setdiff1d(np.arange(N), pool["labeled"])
 
 
+def assigned(cluster):
+    """What k-means would say if it found these clusters."""
+    return SimpleNamespace(assignments=torch.from_numpy(np.asarray(cluster)))
+
+
 class TestTypiClust:
     def test_most_typical_of_the_largest_clusters_without_a_label(self, monkeypatch):
         sizes = [40, 35, 30, 25, 20, 3]
@@ -74,7 +80,7 @@ class TestTypiClust:
         rng = np.random.default_rng(1)
         x = rng.standard_normal((len(cluster), 4)).astype(np.float32)
         asked = []
-        monkeypatch.setattr(typiclust, "kmeans", lambda points, k, seed: asked.append(k) or (None, cluster))
+        monkeypatch.setattr(typiclust, "kmeans", lambda points, k, seed: asked.append(k) or assigned(cluster))
         query = autoal.select(Outputs(embeddings=x), 5, "typiclust", labeled=[0])
         assert asked == [6], "one cluster per label, old and new"
 
@@ -92,20 +98,20 @@ class TestTypiClust:
 
     def test_clusters_are_at_most_500(self, monkeypatch):
         asked = []
-        monkeypatch.setattr(typiclust, "kmeans", lambda p, k, seed: asked.append(k) or (None, np.arange(len(p)) % k))
+        monkeypatch.setattr(typiclust, "kmeans", lambda p, k, seed: asked.append(k) or assigned(np.arange(len(p)) % k))
         x = np.random.default_rng(0).standard_normal((1200, 3)).astype(np.float32)
         query = autoal.select(Outputs(embeddings=x), 600, "typiclust", labeled=[7])
         assert asked == [500] and len(set(query.indices)) == 600
 
     def test_small_clusters_come_last(self, monkeypatch):
-        monkeypatch.setattr(typiclust, "kmeans", lambda p, k, seed: (None, np.repeat([0, 1, 2], [6, 4, 4])))
+        monkeypatch.setattr(typiclust, "kmeans", lambda p, k, seed: assigned(np.repeat([0, 1, 2], [6, 4, 4])))
         x = np.random.default_rng(0).standard_normal((14, 3)).astype(np.float32)
         clusters = autoal.select(Outputs(embeddings=x), 14, "typiclust").provenance["cluster"]
         assert clusters.tolist() == [0] * 6 + [1, 2] * 4
 
     def test_copies_have_a_finite_typicality(self):
-        assert typiclust.typicality(np.ones((5, 2), np.float32), 20).tolist() == [pytest.approx(1e6)] * 5
-        assert typiclust.typicality(np.ones((1, 2), np.float32), 20).tolist() == [0]
+        assert typiclust.typicality(torch.ones(5, 2), 20).tolist() == [pytest.approx(1e6)] * 5
+        assert typiclust.typicality(torch.ones(1, 2), 20).tolist() == [0]
 
 
 class TestProbCover:
@@ -128,7 +134,7 @@ class TestProbCover:
 
     def test_radius_is_the_largest_with_pure_balls(self, pool, monkeypatch):
         cluster = np.random.default_rng(3).integers(3, size=N) * (pool["unit"][:, 0] > 0)
-        monkeypatch.setattr(probcover, "kmeans", lambda points, k, seed: (None, cluster))
+        monkeypatch.setattr(probcover, "kmeans", lambda points, k, seed: assigned(cluster))
         distance = pairwise(pool["unit"], pool["unit"])
         for purity in (0.95, 0.5):
             radius = probcover.pure_radius(torch.from_numpy(pool["unit"]).float(), C, purity)
@@ -380,7 +386,7 @@ class TestPerturbation:
         epsilon = perturbation.flipping_epsilon(context_of(pool))
         free = unlabeled_of(pool)
         shown = []
-        monkeypatch.setattr(perturbation, "representatives", lambda p, k, seed: shown.append(p) or np.arange(k))
+        monkeypatch.setattr(perturbation, "representatives", lambda p, k, seed: (shown.append(p) or np.arange(k), None))
         candidates = free[epsilon[free] < 0.2 / np.sqrt(D)]
         assert 5 < len(candidates) < len(free) - 5
         query = ask("alfamix", pool, 5)
@@ -409,7 +415,7 @@ class TestPerturbation:
         candidates = context.unlabeled[changes >= 2]
         assert 10 < len(candidates) < len(changes) - 10
         shown = []
-        monkeypatch.setattr(perturbation, "representatives", lambda p, k, seed: shown.append(p) or np.arange(k))
+        monkeypatch.setattr(perturbation, "representatives", lambda p, k, seed: (shown.append(p) or np.arange(k), None))
         ask("dropquery", pool, 10)
         np.testing.assert_array_equal(shown[0], pool["x"][candidates])
         more = len(candidates) + 5
@@ -424,7 +430,8 @@ class TestPerturbation:
         x = np.concatenate([c + rng.standard_normal((20 * (i + 1), 3)) for i, c in enumerate(centers)]).astype("f4")
         groups = [np.arange(20), np.arange(20, 60), np.arange(60, 120)]
         want = [g[np.linalg.norm(x[g] - x[g].mean(0), axis=1).argmin()] for g in groups[::-1]]
-        assert representatives(x, 3, 0).tolist() == want
+        rows, population = representatives(torch.from_numpy(x), 3, 0)
+        assert rows.tolist() == want and population.tolist() == [60, 40, 20]
 
 
 class TestBait:
