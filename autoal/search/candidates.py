@@ -79,16 +79,22 @@ class Candidates:
             ValueError: If a candidate's scores are NaN or not [N].
         """
         unlabeled = context.unlabeled
-        raw = np.empty((len(unlabeled), len(self)))
-        scored = {k: strategy for k, strategy in enumerate(self.strategies) if isinstance(strategy, ScoreStrategy)}
-        needs = {need for strategy in scored.values() for need in (*strategy.needs, *strategy.wants)}
-        for rows in _parts(context, needs, fit_net):
-            part = _context(context, needs, fit_net, x, None if len(rows) == len(unlabeled) else unlabeled[rows])
-            for k, strategy in scored.items():
-                raw[rows, k] = strategy.scores_of_unlabeled(part)
+        raw, scored = self._scores(context, fit_net, x)
         for k in {*range(len(self))}.difference(scored):
             raw[:, k] = _vote_frequency(self.strategies[k], context, fit_net, x, size / len(unlabeled))
         return (rankdata(raw, axis=0) - 0.5) / len(unlabeled)
+
+    def batches(self, context: Context, fit_net: FitNet, x: Tensor, size: int) -> list[np.ndarray]:
+        """Each candidate's own batch: pool indices [B], best first. Arguments and errors are those of ``ranks``."""
+        raw, scored = self._scores(context, fit_net, x)
+        batches = []
+        for k, strategy in enumerate(self.strategies):
+            if k in scored:
+                batches.append(context.unlabeled[np.argsort(-raw[:, k], kind="stable")[:size]])
+            else:
+                asked = _context(context, {*strategy.needs, *strategy.wants}, fit_net, x)
+                batches.append(strategy.query(asked, size).indices)
+        return batches
 
     def votes(self, context: Context, fit_net: FitNet, x: Tensor, size: int, ranks: np.ndarray) -> np.ndarray:
         """[U, S] bool: would the candidate itself have the sample in its batch? ``ranks`` [U, S] are those above.
@@ -104,6 +110,18 @@ class Candidates:
                 batch = strategy.query(_context(context, {*strategy.needs, *strategy.wants}, fit_net, x), size)
                 votes[np.searchsorted(context.unlabeled, batch.indices), k] = True
         return votes
+
+    def _scores(self, context: Context, fit_net: FitNet, x: Tensor) -> tuple[np.ndarray, set[int]]:
+        """Scores [U, S] float64 of the candidates that score samples one by one, and which these are."""
+        unlabeled = context.unlabeled
+        raw = np.empty((len(unlabeled), len(self)))
+        scored = {k: strategy for k, strategy in enumerate(self.strategies) if isinstance(strategy, ScoreStrategy)}
+        needs = {need for strategy in scored.values() for need in (*strategy.needs, *strategy.wants)}
+        for rows in _parts(context, needs, fit_net):
+            part = _context(context, needs, fit_net, x, None if len(rows) == len(unlabeled) else unlabeled[rows])
+            for k, strategy in scored.items():
+                raw[rows, k] = strategy.scores_of_unlabeled(part)
+        return raw, set(scored)
 
     def warn_of_degenerate(self, ranks: np.ndarray) -> None:
         """Warns of score strategies that are constant, or pairwise identical, in ``ranks`` [U, S]."""

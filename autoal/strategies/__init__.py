@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from autoal import checks
 from autoal.search.autoal import AutoAL
+from autoal.strategies.albl import Albl
 from autoal.strategies.badge import Badge
 from autoal.strategies.bait import Bait
 from autoal.strategies.base import Picks, ScoreStrategy, Strategy
+from autoal.strategies.batch_bald import BatchBald, PowerBald
 from autoal.strategies.bayesian import Bald, MeanSTD, VariationRatio
+from autoal.strategies.ceal import Ceal
 from autoal.strategies.clustermargin import ClusterMargin
+from autoal.strategies.ddu import Ddu
 from autoal.strategies.diversity import KCenter, KMeans
+from autoal.strategies.dropout import EntropyDropout, LeastConfidenceDropout, MarginDropout
+from autoal.strategies.ensemble import EnsembleVariationRatio
 from autoal.strategies.herding import MaxHerding, RawUHerding, UHerding
+from autoal.strategies.learning_loss import LearningLoss
 from autoal.strategies.neighbor_disagreement import NeighborDisagreement
 from autoal.strategies.perturbation import AlfaMix, DropQuery
 from autoal.strategies.probcover import ProbCover
 from autoal.strategies.random_sampling import RandomSampling
 from autoal.strategies.refine import Refine
+from autoal.strategies.selectal import SelectAL
+from autoal.strategies.tailor import Tailor
 from autoal.strategies.typiclust import TypiClust
 from autoal.strategies.uncertainty import Entropy, LeastConfidence, Margin
+from autoal.strategies.vaal import Vaal
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "random": RandomSampling,
@@ -41,6 +51,19 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "dropquery": DropQuery,
     "bait": Bait,
     "refine": Refine,
+    "least_confidence_dropout": LeastConfidenceDropout,
+    "margin_dropout": MarginDropout,
+    "entropy_dropout": EntropyDropout,
+    "batchbald": BatchBald,
+    "powerbald": PowerBald,
+    "ensemble_variation_ratio": EnsembleVariationRatio,
+    "ceal": Ceal,
+    "ddu": Ddu,
+    "learning_loss": LearningLoss,
+    "vaal": Vaal,
+    "albl": Albl,
+    "tailor": Tailor,
+    "selectal": SelectAL,
     "autoal": AutoAL,
 }
 
