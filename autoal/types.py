@@ -94,7 +94,7 @@ class Query:
         scores: [B] float32, why, in the strategy's own unit; higher = ask first.
         provenance: Further columns [B] per pick (AutoAL: who voted for it, with what weight).
         timings: Seconds by stage; ``"total"`` is always there.
-        strategy_weights: AutoAL only: the weight of each candidate in this round, summing to 1.
+        strategy_weights: Automated strategies only: the weight of each candidate in this round, summing to 1.
     """
 
     indices: np.ndarray

@@ -10,11 +10,10 @@ from typing import Any
 from autoal import checks, files
 from autoal.commands.table import table
 from autoal.experiment import datasets
-from autoal.experiment.cells import Settings
+from autoal.experiment.cells import Settings, check_strategy
 from autoal.experiment.grid import check_data, run_grid
 from autoal.models import DEVICES, MODELS
 from autoal.search.autoal import SEARCHES, VARIANTS, AutoAL
-from autoal.strategies import STRATEGIES
 
 DEFAULT_STRATEGIES = ("autoal", "margin", "random")
 MOST_SEEDS = 100_000
@@ -50,8 +49,7 @@ def call(arguments: argparse.Namespace) -> None:
     """Runs the grid and prints its summary."""
     strategies = list(dict.fromkeys(arguments.strategy or DEFAULT_STRATEGIES))
     for name in strategies:
-        if name not in STRATEGIES:
-            raise checks.unknown_name("strategy", name, STRATEGIES)
+        check_strategy(name)
     checks.as_count(arguments.seeds, "seeds", low=1, high=MOST_SEEDS)
     for name in ("variant", "search", "candidates"):
         if getattr(arguments, name) is not None and AutoAL.name not in strategies:

@@ -14,12 +14,13 @@ import torch
 
 import autoal
 from autoal import checks, files, models
+from autoal.experiment.boss import ORACLE_STRATEGIES
 from autoal.experiment.datasets import DataSet
 from autoal.experiment.metrics import Record, accuracy, balanced_accuracy
 from autoal.learner import ActiveLearner, Round
-from autoal.oracle import DataSetOracle
+from autoal.oracle import DataSetOracle, Oracle
 from autoal.search.autoal import AutoAL
-from autoal.strategies import Strategy, resolve
+from autoal.strategies import STRATEGIES, Strategy, resolve
 
 REVISION = 2  # of the records and of what decides them; a new number recomputes within a version of the package
 
@@ -53,8 +54,10 @@ class Settings:
         models.make(self.model, device=self.device)
         self.autoal()
 
-    def strategy(self, name: str) -> Strategy:
-        """A new object of the strategy ``name`` with these settings."""
+    def strategy(self, name: str, oracle: Oracle) -> Strategy:
+        """A new object of the strategy ``name`` with these settings; only an oracle strategy is given the oracle."""
+        if name in ORACLE_STRATEGIES:
+            return ORACLE_STRATEGIES[name](oracle)
         return self.autoal() if name == AutoAL.name else resolve(name)
 
     def autoal(self) -> AutoAL:
@@ -112,6 +115,12 @@ class Cell:
         files.atomic_write_text(self.path(folder), "".join(json.dumps(record) + "\n" for record in records))
 
 
+def check_strategy(name: str) -> None:
+    """Raises ValueError if no strategy has that name; oracle strategies may be compared with."""
+    if name not in STRATEGIES and name not in ORACLE_STRATEGIES:
+        raise checks.unknown_name("strategy", name, [*STRATEGIES, *ORACLE_STRATEGIES])
+
+
 def fingerprint(data: DataSet) -> str:
     """SHA-256 over a data set's arrays."""
     digest = hashlib.sha256()
@@ -127,11 +136,12 @@ def run_cell(cell: Cell, data: DataSet, on_round: Callable[[], None] = lambda: N
     The initial sample and the task model depend on the seed alone, so cells of one seed are paired across strategies.
     """
     settings = cell.settings
+    oracle = DataSetOracle(data.y_train)
     learner = ActiveLearner(
         data.x_train,
         models.make(settings.model, device=settings.device),
-        settings.strategy(cell.strategy),
-        oracle=DataSetOracle(data.y_train),
+        settings.strategy(cell.strategy, oracle),
+        oracle=oracle,
         initial_size=settings.initial_size,
         query_size=settings.query_size,
         budget=settings.initial_size + settings.rounds * settings.query_size,

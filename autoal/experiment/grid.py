@@ -14,10 +14,9 @@ from tqdm import tqdm
 import autoal
 from autoal import checks, files, models
 from autoal.experiment import plots
-from autoal.experiment.cells import Cell, Settings, fingerprint, run_cell
+from autoal.experiment.cells import Cell, Settings, check_strategy, fingerprint, run_cell
 from autoal.experiment.datasets import DataSet
 from autoal.experiment.metrics import Record, summarize
-from autoal.strategies import STRATEGIES
 
 
 def run_grid(
@@ -48,8 +47,7 @@ def run_grid(
         ValueError: If a name is unknown, a size does not fit a data set, or the folder cannot be written to.
     """
     for name in strategies:
-        if name not in STRATEGIES:
-            raise checks.unknown_name("strategy", name, STRATEGIES)
+        check_strategy(name)
     settings.check()
     check_data(data, settings)
     folder = files.writable_folder(out, "out")

@@ -1,4 +1,4 @@
-"""Pictures that a person can read: learning curves with error bands, AutoAL's strategy weights over rounds."""
+"""Pictures that a person can read: learning curves with error bands, strategy weights over rounds."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def learning_curve(records: list[Record], summary: dict[str, Any], path: Path) -
 
 
 def strategy_weights(records: list[Record], path: Path) -> None:
-    """AutoAL's weight of each candidate strategy over rounds, mean over seeds, a panel per data set."""
+    """An automated strategy's weight of each candidate over rounds, mean over seeds, a panel per data set."""
     weighted = [r for r in records if "strategy_weights" in r]
-    datasets = _distinct(weighted, "dataset")
-    figure, panels = _panels(len(datasets))
-    for dataset, axes in zip(datasets, panels, strict=True):
-        rows = [r for r in weighted if r["dataset"] == dataset]
+    pairs = [(d, s) for d in _distinct(weighted, "dataset") for s in _distinct(weighted, "strategy")]
+    figure, panels = _panels(len(pairs))
+    for (dataset, strategy), axes in zip(pairs, panels, strict=True):
+        rows = [r for r in weighted if r["dataset"] == dataset and r["strategy"] == strategy]
         candidates = list(rows[0]["strategy_weights"])
         style = _styles(candidates)
         for candidate in candidates:
@@ -61,7 +61,7 @@ def strategy_weights(records: list[Record], path: Path) -> None:
             look = {"linewidth": 1.6, "marker": "o", "markersize": 3, **style[candidate]}
             axes.plot(x, y.mean(axis=0), label=candidate, clip_on=False, **look)  # a weight of 0 lies on the axis
         axes.axhline(1 / len(candidates), color="#BBBBBB", linewidth=0.8, zorder=0)
-        axes.set_title(f"{dataset}: what AutoAL trusts", loc="left")
+        axes.set_title(f"{dataset}: what {strategy} trusts", loc="left")
         axes.set_xlabel("round")
         axes.set_ylabel("weight (gray: all alike)")
         axes.set_ylim(bottom=0)
@@ -83,7 +83,10 @@ def _styles(names: list[str]) -> dict[str, dict[str, Any]]:
     """Color and dashes of each name; a strategy looks the same in every picture."""
     others = [name for name in dict.fromkeys([*STRATEGIES, *names]) if name not in SPECIAL]
     styles: dict[str, dict[str, Any]] = {
-        name: {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i // 3 % len(DASHES)]}
+        name: {
+            "color": COLORS[i % len(COLORS)],
+            "linestyle": DASHES[(i % len(COLORS) // 3 + i // len(COLORS)) % len(DASHES)],
+        }
         for i, name in enumerate(others)
     }
     return styles | {name: {"color": color, "linestyle": "-"} for name, color in SPECIAL.items() if name in names}

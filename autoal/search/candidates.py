@@ -96,6 +96,12 @@ class Candidates:
                 batches.append(strategy.query(asked, size).indices)
         return batches
 
+    def batch_among(
+        self, k: int, context: Context, fit_net: FitNet, x: Tensor, size: int, among: np.ndarray
+    ) -> np.ndarray:
+        """Candidate k's batch out of ``among`` alone, unlabeled samples: pool indices [B], best first."""
+        return among[_batch_among(self.strategies[k], context, fit_net, x, size, among)]
+
     def votes(self, context: Context, fit_net: FitNet, x: Tensor, size: int, ranks: np.ndarray) -> np.ndarray:
         """[U, S] bool: would the candidate itself have the sample in its batch? ``ranks`` [U, S] are those above.
 
@@ -190,6 +196,14 @@ def _context(
     return replace(context, outputs=outputs, labeled=labeled, inputs=inputs, shared={})
 
 
+def _batch_among(
+    strategy: Strategy, context: Context, fit_net: FitNet, x: Tensor, size: int, among: np.ndarray
+) -> np.ndarray:
+    """Positions [B] in ``among``, pool indices of unlabeled samples, of what the strategy picks if shown only these."""
+    sub = _context(context, {*strategy.needs, *strategy.wants}, fit_net, x, among)
+    return strategy.query(sub, size).indices - len(context.labeled)
+
+
 def _vote_frequency(strategy: Strategy, context: Context, fit_net: FitNet, x: Tensor, share: float) -> np.ndarray:
     """[U] how often the strategy picks a sample when asked for ``share`` of random subsamples that hold it."""
     unlabeled = context.unlabeled
@@ -198,9 +212,8 @@ def _vote_frequency(strategy: Strategy, context: Context, fit_net: FitNet, x: Te
     n_parts = min(len(unlabeled), max(2, -(-len(unlabeled) // SUBSAMPLE)))
     for _ in range(PARTITIONS):
         for part in np.array_split(rng.permutation(len(unlabeled)), n_parts):
-            sub = _context(context, {*strategy.needs, *strategy.wants}, fit_net, x, unlabeled[part])
             size = min(len(part), max(2, round(share * len(part))))
-            votes[part[strategy.query(sub, size).indices - len(context.labeled)]] += 1
+            votes[part[_batch_among(strategy, context, fit_net, x, size, unlabeled[part])]] += 1
     return votes / PARTITIONS
 
 

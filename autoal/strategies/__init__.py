@@ -66,16 +66,22 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "selectal": SelectAL,
     "autoal": AutoAL,
 }
+ORACLES = ("boss",)  # strategies that know the true labels: only experiments make them (autoal.experiment.boss)
 
 
 def resolve(strategy: str | type[Strategy] | Strategy) -> Strategy:
     """The strategy object meant by a name, a class (made with its defaults) or an object.
 
     Raises:
-        ValueError: If no strategy has that name; the nearest one is suggested.
+        ValueError: If no strategy has that name (the nearest one is suggested), or it is an oracle's.
         TypeError: If it is something else.
     """
     if isinstance(strategy, str):
+        if strategy in ORACLES:
+            raise ValueError(
+                f"strategy {strategy!r} knows the true labels, which only an experiment does: "
+                f"compare others with it by autoal run --strategy {strategy}"
+            )
         if strategy not in STRATEGIES:
             raise checks.unknown_name("strategy", strategy, STRATEGIES)
         return STRATEGIES[strategy]()
@@ -88,4 +94,4 @@ def resolve(strategy: str | type[Strategy] | Strategy) -> Strategy:
     )
 
 
-__all__ = ["STRATEGIES", "Picks", "ScoreStrategy", "Strategy", "resolve"]
+__all__ = ["ORACLES", "STRATEGIES", "Picks", "ScoreStrategy", "Strategy", "resolve"]

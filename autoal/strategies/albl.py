@@ -1,11 +1,11 @@
-"""ALBL: candidates as experts of the bandit EXP4.P, rewarded with an importance-weighted accuracy.
+"""ALBL: candidates as the arms of the bandit EXP4.P, rewarded with an importance-weighted accuracy.
 
 Per pick, with K candidates, of which one is random sampling (so that every sample can be asked), and T picks in all:
 
     p_k = (1 - K p_min) w_k / sum w + p_min,   p_min = sqrt(ln K / (K T))
     q_i = sum_k p_k phi_ki                     phi_k: candidate k's advice, a distribution over the samples; i ~ q
     r   = 1 / (n T) sum over all answers so far of [f(x_i) = y_i] / q_i,     f fitted to all labels, n samples
-    w_k *= exp(p_min / 2 (phi_ki r / q_i + v_k sqrt(ln(K / delta) / (K T)))),   v_k = sum_j phi_kj / q_j
+    w_k *= exp(p_min / 2 (phi_ki r / q_i + 1 / p_k sqrt(ln(K / delta) / (K T))))
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class AlblRound(Asked):
     """A query, as its picks were drawn.
 
     Attributes:
-        q: [B] their probabilities.
+        p: [K] the candidates' probabilities.
+        q: [B] the picks' probabilities.
         advice: [B, K] phi_k of the pick.
-        spread: [B, K] v_k.
         reward: r, once answers are there; NaN before.
     """
 
+    p: np.ndarray
     q: np.ndarray
     advice: np.ndarray
-    spread: np.ndarray
     reward: float = math.nan
 
 
@@ -74,23 +74,16 @@ class Albl(Automated[AlblRound]):
         shuffled = Nominees([rng.permutation(context.unlabeled)])
         rest, k = len(context.unlabeled), len(p)
         picks, arms = np.empty(size, np.int64), np.empty(size, np.int64)
-        q, advice, spread = np.empty(size), np.empty((size, k)), np.empty((size, k))
+        advice = np.empty((size, k))
         for b in range(size):
-            wanted = np.array([-1 if uniform else nominees.of(arm) for arm, uniform in enumerate(self.uniform)])
-            samples, column = np.unique(wanted, return_inverse=True)  # the first, -1, stands for the samples of nobody
-            everywhere = p[self.uniform].sum() / rest
-            of_sample = np.bincount(column, weights=p, minlength=len(samples)) + everywhere
-            of_sample[0] = everywhere
-            spread[b] = 1 / of_sample[column]
-            spread[b, self.uniform] = ((1 / of_sample[1:]).sum() + (rest - len(samples) + 1) / everywhere) / rest
             arms[b] = rng.choice(k, p=p)
-            picks[b] = shuffled.of(0) if self.uniform[arms[b]] else wanted[arms[b]]
-            advice[b] = np.where(self.uniform, 1 / rest, wanted == picks[b])
-            q[b] = p @ advice[b]
+            picks[b] = shuffled.of(0) if self.uniform[arms[b]] else nominees.of(arms[b])
+            agree = [nominees.of(arm) == picks[b] for arm in range(k)]
+            advice[b] = np.where(self.uniform, 1 / (rest - b), agree)
             nominees.take(picks[b])
             shuffled.take(picks[b])
-            rest -= 1
-        self._rounds.append(AlblRound(len(context.labeled), picks, q, advice, spread))
+        q = advice @ p
+        self._rounds.append(AlblRound(len(context.labeled), picks, p, q, advice))
         return self.picks(picks, q, arms, p)
 
     def weights(self, context: Context) -> np.ndarray:
@@ -104,7 +97,7 @@ class Albl(Automated[AlblRound]):
         bonus = math.sqrt(math.log(k / DELTA) / (k * self.horizon))
         for asked in rounds:
             known = classes[asked.picks] >= 0
-            gained = asked.advice * (asked.reward / asked.q)[:, None] + asked.spread * bonus
+            gained = asked.advice * (asked.reward / asked.q)[:, None] + bonus / asked.p
             log_w += self.p_min / 2 * gained[known].sum(axis=0)
         return log_w
 

@@ -23,12 +23,13 @@ from autoal.strategies.bayesian import mc_uncertainty_scores
 from autoal.types import Context
 
 CONFIGURATION_NUMBERS = 1 << 16  # configurations times classes: C^|S| are exact while they fit, then as many are drawn
-BLOCK_NUMBERS = 1 << 22  # numbers held while gains are computed
+BLOCK_NUMBERS = 1 << 20  # numbers held while gains are computed: they stay in the cache
 SHORTLIST = 2_000  # samples of the largest BALD that are looked at, at least; or this many per pick:
 SHORTLIST_PER_PICK = 10
 FIRST_BLOCK = 16  # samples whose gains are brought up to date together; each block of a pick is twice the last
 CERTAIN = 1 - 1e-6  # a configuration that gives one model this probability has nothing more to tell
 SATURATED = 1e-5  # nats: a gain below is rounding
+TINY = torch.finfo(torch.float32).tiny
 SMALLEST_BALD = 1e-12  # before the logarithm
 
 
@@ -66,9 +67,9 @@ class Configurations:
         step = max(1, BLOCK_NUMBERS // max(1, len(self.weight) * n_classes))
         for i in range(0, n, step):
             part = p[:, i : i + step]
-            mixed = self.posterior @ part.reshape(n_samples, -1)  # [M, n C]
-            mixed = torch.special.entr(mixed).view(len(self.weight), -1, n_classes).sum(dim=2)
-            out[i : i + step] = self.weight @ mixed
+            mixed = (self.posterior @ part.reshape(n_samples, -1)).clamp_min_(TINY)  # [M, n C]
+            mixed = mixed.log().mul_(mixed).view(len(self.weight), -1, n_classes).sum(dim=2)
+            out[i : i + step] = -(self.weight @ mixed)
         return (out - known).clamp_min(0)
 
     def extend(self, p: Tensor) -> None:
@@ -76,7 +77,7 @@ class Configurations:
         joint = self.posterior[:, None, :] * p.T  # [M, C, T]
         evidence = joint.sum(dim=2)
         weight = (self.weight[:, None] * evidence).ravel()
-        posterior = (joint / evidence.clamp_min(torch.finfo(torch.float32).tiny)[:, :, None]).flatten(0, 1)
+        posterior = (joint / evidence.clamp_min(TINY)[:, :, None]).flatten(0, 1)
         open_ = (weight > 0) & (posterior.amax(dim=1) < CERTAIN)
         weight, posterior = weight[open_], posterior[open_]
         if len(weight) > self.most:

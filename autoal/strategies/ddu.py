@@ -21,7 +21,8 @@ from autoal.strategies.frozen import features
 from autoal.types import Context
 
 PRIOR = 1.0  # samples
-CHUNK = 8192  # rows whose densities are computed at a time
+NUMBERS = 1 << 22  # held while densities are computed
+CHUNK = 8192  # rows whose squares are summed at a time
 SMALLEST_VARIANCE = 1e-12  # of a pool whose embeddings are all the same
 
 
@@ -39,45 +40,45 @@ class Ddu(ScoreStrategy):
         total = sum(float(part.double().square().sum()) for part in z.split(CHUNK))
         variance = max(total / z.numel(), SMALLEST_VARIANCE)
         labeled = z[torch.from_numpy(context.labeled)].double()
-        labels = torch.from_numpy(context.labels)
-        classes = [ClassDensity(labeled[labels == c], variance) for c in np.unique(context.labels)]
-        log_share = torch.tensor([math.log(one.n / len(labels)) for one in classes], dtype=torch.float64)
-        parts = []
-        for part in z.split(CHUNK):
-            log_density = torch.stack([one.log_density(part.double()) for one in classes], dim=1)  # [n, classes]
-            parts.append(-(log_density + log_share.to(log_density)).logsumexp(dim=1))
-        return torch.cat(parts)
+        labels = torch.from_numpy(context.labels).to(z.device)
+        density = Mixture([labeled[labels == c] for c in np.unique(context.labels)], variance)
+        step = max(1, NUMBERS // max(len(density.whitened), z.shape[1]))
+        return torch.cat([-density.log(part.double()) for part in z.split(step)])
 
 
-class ClassDensity:
-    """N(z; mu_c, Sigma_c) of the rows z [n_c, D] float64 of one class.
+class Mixture:
+    """q(z) of the rows z [n_c, D] float64 of each class.
 
-    Sigma_c = s I + R^T R with R [n_c, D]: with n_c < D it is inverted by Woodbury's identity, so that a class costs
-    O(D n_c) per sample.
+    Sigma_c = s I + R^T R with R [n_c, D]: with n_c < D it is inverted by Woodbury's identity, so that all classes
+    together cost O(L D) per sample, in one product.
     """
 
-    def __init__(self, z: Tensor, variance: float) -> None:
-        self.n, width = z.shape
-        self.mean = z.mean(dim=0)
-        rows = (z - self.mean) / math.sqrt(self.n + PRIOR)
-        self.floor = PRIOR * variance / (self.n + PRIOR)  # s
-        self.few = self.n < width
-        gram = rows @ rows.T if self.few else rows.T @ rows
-        gram.diagonal().add_(self.floor)
-        factor = torch.linalg.cholesky(gram)
-        log_det = 2 * float(factor.diagonal().log().sum())
-        if self.few:
-            log_det += (width - self.n) * math.log(self.floor)
-            self.half = torch.linalg.solve_triangular(factor, rows, upper=False)  # [n_c, D]
-        else:
-            identity = torch.eye(width, dtype=z.dtype, device=z.device)
-            self.half = torch.linalg.solve_triangular(factor, identity, upper=False)  # [D, D]
-        self.log_norm = -0.5 * (log_det + width * math.log(2 * math.pi))
+    def __init__(self, classes: list[Tensor], variance: float) -> None:
+        self.means = torch.stack([z.mean(dim=0) for z in classes])  # [K, D]
+        whitened, constants, floors = [], [], []
+        n_labels, width = sum(map(len, classes)), self.means.shape[1]
+        for z, mean in zip(classes, self.means, strict=True):
+            n = len(z)
+            rows = (z - mean) / math.sqrt(n + PRIOR)
+            floor = PRIOR * variance / (n + PRIOR)  # s
+            gram = rows @ rows.T if n < width else rows.T @ rows
+            gram.diagonal().add_(floor)
+            factor = torch.linalg.cholesky(gram)
+            log_det = 2 * float(factor.diagonal().log().sum()) + max(width - n, 0) * math.log(floor)
+            constants.append(math.log(n / n_labels) - 0.5 * (log_det + width * math.log(2 * math.pi)))
+            floors.append(floor if n < width else 0.0)
+            right = rows if n < width else torch.eye(width, dtype=z.dtype, device=z.device)
+            whitened.append(torch.linalg.solve_triangular(factor, right, upper=False))  # [min(n_c, D), D]
+        self.whitened = torch.cat(whitened)
+        self.shift = torch.cat([part @ mean for part, mean in zip(whitened, self.means, strict=True)])
+        self.sizes = [len(part) for part in whitened]
+        self.constants, self.floors = self.means.new_tensor(constants), self.means.new_tensor(floors)
 
-    def log_density(self, z: Tensor) -> Tensor:
-        """[n] log N(z; mu_c, Sigma_c) of z [n, D] float64."""
-        centered = z - self.mean
-        squares = (centered @ self.half.T).square().sum(dim=1)
-        if self.few:
-            squares = (centered.square().sum(dim=1) - squares).clamp_min(0) / self.floor
-        return self.log_norm - 0.5 * squares
+    def log(self, z: Tensor) -> Tensor:
+        """[n] log q of z [n, D] float64."""
+        squares = (z @ self.whitened.T).sub_(self.shift).square_()
+        distance = torch.stack([part.sum(dim=1) for part in squares.split(self.sizes, dim=1)], dim=1)  # [n, K]
+        to_mean = z.square().sum(dim=1, keepdim=True) - 2 * z @ self.means.T + self.means.square().sum(dim=1)
+        few = self.floors > 0
+        distance[:, few] = (to_mean - distance)[:, few].clamp_min(0) / self.floors[few]
+        return (self.constants - 0.5 * distance).logsumexp(dim=1)

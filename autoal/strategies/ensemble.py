@@ -28,7 +28,7 @@ class EnsembleVariationRatio(ScoreStrategy):
     """
 
     name = "ensemble_variation_ratio"
-    needs = ("embeddings", "labels")
+    needs: tuple[str, ...] = ("embeddings", "labels")
     reference = "Beluch et al. 2018"
 
     def __init__(self, members: int = 5, given: bool = False) -> None:

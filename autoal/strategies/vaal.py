@@ -5,6 +5,8 @@ On embeddings: encoder, decoder and discriminator are small fully connected nets
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -73,11 +75,9 @@ def train(
         mean, log_variance = encoder(batch).split(LATENT, dim=1)
         log_variance = log_variance.clamp(-LOG_VARIANCE, LOG_VARIANCE)
         code = mean + noise * (0.5 * log_variance).exp()
-        reconstruction = (decoder(code) - batch).square().sum(dim=1).mean()
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
         deceived = functional.binary_cross_entropy_with_logits(discriminator(mean), torch.ones_like(is_labeled))
         deceive.zero_grad()
-        (reconstruction + BETA * divergence + ADVERSARIAL * deceived).backward()
+        (evidence_loss(batch, decoder(code), mean, log_variance) + ADVERSARIAL * deceived).backward()
         deceive.step()
 
         with torch.no_grad():
@@ -89,9 +89,15 @@ def train(
     return encoder, discriminator
 
 
+def evidence_loss(batch: Tensor, rebuilt: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """[] the autoencoder's: squared error of batch [n, D], and the codes' divergence from a standard normal law."""
+    divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
+    return ((rebuilt - batch).square().sum(dim=1) + BETA * divergence).mean()
+
+
 def _layers(*widths: int) -> nn.Sequential:
     """Fully connected layers with a rectifier between each two."""
     layers: list[nn.Module] = []
-    for one, next_ in zip(widths, widths[1:], strict=False):
-        layers += [nn.Linear(one, next_), nn.ReLU()]
+    for inner, outer in itertools.pairwise(widths):
+        layers += [nn.Linear(inner, outer), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
