@@ -1,4 +1,4 @@
-"""BoSS, the oracle to measure regret against: of many batches the one that helps most, by the true labels.
+"""BoSS, an oracle to measure others by: of many batches the one that helps most, by the true labels.
 
 It is no strategy for people without labels: it stands apart from ``STRATEGIES``, and an experiment makes it with its
 oracle.
@@ -14,28 +14,31 @@ from torch import Tensor
 
 from autoal import checks
 from autoal.oracle import Oracle
+from autoal.search.autoal import AutoAL
 from autoal.search.candidates import Candidates
 from autoal.search.fit_net import FitNet
 from autoal.strategies.base import Picks, Strategy
 from autoal.strategies.frozen import features, fit_net
 from autoal.types import Context
 
-CANDIDATES = ("random", "margin", "entropy", "bald", "kmeans", "kcenter", "badge", "powerbald")
+CANDIDATES = ("random", "margin", "entropy", "bald", "kmeans", "kcenter", "badge", "powerbald")  # and AutoAL's query
 SMALLEST_SUBSET = 4  # batches' worth of samples
 LARGEST_SUBSET = 5_000  # samples
 EVALUATED = 10_000  # most unlabeled samples on which a batch's effect is counted
 
 
 class Boss(Strategy):
-    """The best of many batches, known by trying them with their true labels (an upper bound, for experiments only).
+    """The best of many batches, known by trying them with their true labels (for experiments only).
 
     Each candidate strategy in turn picks a batch from a random subset of the unlabeled samples, of random size, until
     there are ``batches``. For each a softmax regression on the embeddings learns the labels so far and the batch's true
     ones; the batch kept is the one after which most other unlabeled samples are classified rightly.
 
+    It is the best that its candidates can do in one round, not over many: a curve may lie above its curve.
+
     Args:
         oracle: Gives the true classes [n] of pool indices [n].
-        candidates: Names, classes or objects of strategies.
+        candidates: Names, classes or objects of strategies; by default the classics, and the coverage query of AutoAL.
         batches: How many are tried.
     """
 
@@ -44,11 +47,16 @@ class Boss(Strategy):
     reference = "BoSS, CVPR 2026"
 
     def __init__(
-        self, oracle: Oracle, candidates: Iterable[str | type[Strategy] | Strategy] = CANDIDATES, batches: int = 100
+        self,
+        oracle: Oracle,
+        candidates: Iterable[str | type[Strategy] | Strategy] | None = None,
+        batches: int = 100,
     ) -> None:
         if not callable(oracle):
             raise TypeError(f"oracle must be a callable from indices to true labels, got {checks.describe(oracle)}")
         self.oracle = oracle
+        if candidates is None:
+            candidates = (*CANDIDATES, AutoAL(("margin",), search="prior"))
         self.candidates = Candidates(candidates)
         self.wants = tuple(name for name in self.candidates.needs if name not in self.needs)
         self.batches = checks.as_count(batches, "batches", low=1)

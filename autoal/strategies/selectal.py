@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from autoal import checks
-from autoal.search.candidates import half_context
+from autoal.search.candidates import Candidates, half_context
 from autoal.search.fit_net import FitNet
 from autoal.strategies.automated import Asked, Automated
 from autoal.strategies.base import Picks, Strategy
-from autoal.strategies.frozen import features
+from autoal.strategies.frozen import features, fit_net
 from autoal.types import Context
 
 LOW, MIDDLE, HIGH = "kmeans", "random", "margin"
@@ -53,7 +53,8 @@ class SelectAL(Automated[Asked]):
         if len(context.labeled) >= FEWEST_LABELS:
             arm = int(self.errors(context).mean(axis=0).argmax())
         one_hot = np.eye(len(self.candidates))[arm]
-        chosen = self.batches(context, size)[arm]
+        followed = Candidates((self.candidates.strategies[arm],))
+        (chosen,) = followed.batches(context, fit_net(context), features(context), size)
         return self.picks(chosen, 1 - np.arange(size) / size, np.full(size, arm), one_hot)
 
     def errors(self, context: Context) -> np.ndarray:
@@ -78,7 +79,7 @@ class SelectAL(Automated[Asked]):
         return errors
 
     def choices(
-        self, context: Context, x: Tensor, fit_net: FitNet, kept: np.ndarray, pool: np.ndarray
+        self, context: Context, x: Tensor, start: FitNet, kept: np.ndarray, pool: np.ndarray
     ) -> list[np.ndarray]:
         """What each candidate asks for of the labels ``pool``, given those ``kept``: positions among the labels."""
         assert context.labels is not None
@@ -86,7 +87,7 @@ class SelectAL(Automated[Asked]):
         known = replace(context, labeled=context.labeled[seen], labels=context.labels[seen])
         half = half_context(known, np.arange(len(kept)))
         size = max(1, round(REMOVED * len(pool)))
-        return [seen[batch] for batch in self.candidates.batches(half, fit_net, x[torch.from_numpy(seen)], size)]
+        return [seen[batch] for batch in self.candidates.batches(half, start, x[torch.from_numpy(seen)], size)]
 
 
 def fitted(x: Tensor, y: np.ndarray, rows: np.ndarray, n_classes: int, start: FitNet | None = None) -> FitNet:

@@ -109,6 +109,16 @@ def test_weights_are_means_over_seeds(drawn, tmp_path):
     assert line_of(axes, "margin").get_ydata().tolist() == [0.5, 0.5, 0.5]
 
 
+def test_each_automated_strategy_has_a_panel_of_its_weights(drawn, tmp_path):
+    rows = records(["autoal"])
+    for row in [row for row in rows if "strategy_weights" in row]:
+        rows.append({**row, "strategy": "tailor", "strategy_weights": {"entropy": 0.9, "bald": 0.1}})
+    plots.strategy_weights(rows, tmp_path)
+    titles = [axes.get_title("left") for axes in drawn[0].axes]
+    assert [title.split("what ")[1] for title in titles] == ["autoal trusts", "tailor trusts"]
+    assert line_of(drawn[0].axes[1], "entropy").get_ydata().tolist() == [0.9, 0.9, 0.9]
+
+
 def test_files_are_png_of_a_readable_size(tmp_path):
     rows = records(list(STRATEGIES))
     plots.learning_curve(rows, summarize(rows), tmp_path / "curve")

@@ -63,6 +63,28 @@ def test_votes_are_the_candidates_own_batches(context, known):
         np.testing.assert_array_equal(context.unlabeled[votes[:, k]], np.sort(want))
 
 
+def test_batches_are_those_votes_in_the_candidates_own_order(context, known, monkeypatch):
+    features, fit_net = known
+    monkeypatch.setattr(module, "MC_NUMBERS", 20 * 10 * 100)  # several parts of the pool
+    chosen = Candidates(("entropy", "bald", "kcenter"))
+    ranks = chosen.ranks(context, fit_net, features.x, 15)
+    votes = chosen.votes(context, fit_net, features.x, 15, ranks)
+    for k, batch in enumerate(chosen.batches(context, fit_net, features.x, 15)):
+        np.testing.assert_array_equal(np.sort(batch), context.unlabeled[votes[:, k]])
+        if k < 2:
+            assert (np.diff(ranks[np.searchsorted(context.unlabeled, batch), k]) <= 0).all()
+    drawn = replace(context, outputs=Outputs(fit_net.logits(features.x), context.outputs.embeddings), shared={})
+    assert chosen.batches(drawn, fit_net, features.x, 15)[2].tolist() == batch.tolist()
+
+
+def test_a_candidate_may_be_shown_a_part_of_the_pool(context, known):
+    features, fit_net = known
+    among = context.unlabeled[::3]
+    batch = Candidates(("margin",)).batch_among(0, context, fit_net, features.x, 9, among)
+    first, second = np.sort(fit_net.probabilities(features.x).numpy()[among], axis=1).T[[-1, -2]]
+    np.testing.assert_array_equal(np.sort(batch), np.sort(among[np.argsort(first - second)[:9]]))
+
+
 def test_set_choosing_candidates_are_ranked_by_how_often_they_pick_a_sample(context, known):
     features, fit_net = known
     brightest = Brightest()
