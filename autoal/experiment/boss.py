@@ -21,7 +21,19 @@ from autoal.strategies.base import Picks, Strategy
 from autoal.strategies.frozen import features, fit_net
 from autoal.types import Context
 
-CANDIDATES = ("random", "margin", "entropy", "bald", "kmeans", "kcenter", "badge", "powerbald")  # and AutoAL's query
+# And AutoAL's query.
+CANDIDATES = (
+    "random",
+    "margin",
+    "entropy",
+    "bald",
+    "typiclust",
+    "kcenter",
+    "badge",
+    "powerbald",
+    "maxherding",
+    "uherding",
+)
 SMALLEST_SUBSET = 4  # batches' worth of samples
 LARGEST_SUBSET = 5_000  # samples
 EVALUATED = 10_000  # most unlabeled samples on which a batch's effect is counted

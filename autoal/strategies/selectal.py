@@ -17,7 +17,7 @@ from autoal.strategies.base import Picks, Strategy
 from autoal.strategies.frozen import features, fit_net
 from autoal.types import Context
 
-LOW, MIDDLE, HIGH = "kmeans", "random", "margin"
+LOW, MIDDLE, HIGH = "typiclust", "random", "margin"
 REPEATS = 5  # random splits of the labels
 POOL, TEST = 0.2, 0.2  # shares of the labels that play the unlabeled pool, and that tell the error
 REMOVED = 0.5  # share of that pool whose labels are taken away
