@@ -103,10 +103,10 @@ struct Stream {
 // coverage_greedy: weighted facility location. k(i, j) = exp(-gamma |x_i - x_j|^2) of rows x_i * scale_i;
 //   gain_i = gain[i] * (own_i (1 - m_i) + sum over targets j of w_j max(0, k(i, j) - m_j)). The row of the largest gain
 //   is picked, then m_j = max(m_j, k(pick, j)); before the first pick m = covered [N]. excluded [n_excluded] rows are
-//   never picked. Copies have k = 1 exactly. A sum does not depend on who computes it when (CPU: its terms are whole
-//   units, less than 2^-48 of the largest weight up to 4,096 targets' worth; CUDA: its order is fixed), so that gains
-//   computed anew never grow and both ways (Passes) make the same picks. memory: bytes for similarities that the CPU
-//   may keep, beside 60 a row.
+//   never picked. Copies have k = 1 exactly. On the CPU sums do not depend on the order of their terms, which are
+//   rounded to units of at most 2^-49 of the largest weight or 2^-60 of the sum of all; on CUDA that order is fixed. So
+//   gains computed anew never grow, and both ways (Passes) make the same picks. memory: bytes of similarities that the
+//   CPU may keep to compute gains anew without products.
 
 namespace cpu {
 

@@ -59,11 +59,12 @@ def coverage_greedy(
         repeat k times: i* = argmax_i gain_i sum_j weights_j max(0, s(i, j) - m_j);  m_j = max(m_j, s(i*, j))
 
     with the similarity s(i, j) = exp(-bandwidth d(i, j)^2), and m_j the largest similarity of j to a labeled row. Each
-    step looks at the gains anew that may be the largest (lazy greedy); plain greedy makes the same picks. Each of them
-    costs a distance to all rows, the first step N^2: for large pools give ``targets``.
+    step looks at the gains anew that may be the largest (lazy greedy); plain greedy makes the same picks. A gain costs
+    a distance to all rows, or what is remembered of these; the first step N^2: for large pools give ``targets``.
 
     Args:
-        embeddings: [N, D] float, numpy (memory maps too) or torch. Copies that this makes: one of all targets.
+        embeddings: [N, D] float, numpy (memory maps too) or torch. Memory that this takes: a copy of all targets,
+            some 60 bytes a row, and on the CPU up to 256 MB of similarities.
         k: Number of picks.
         weights: [N] float in [0, 1e15], what it is worth to cover a row; all 1 if left out.
         gain: [N] float in [0, 1e15], a factor of a row's gain, such as its uncertainty; all 1 if left out.

@@ -36,12 +36,16 @@ class Coverage {
   // Whether to compute all gains now, which costs half as much for each: where `done` did not decide this pick, and
   // `needed` seem to be, or where at the rate so far more would be computed by the last pick.
   bool better_at_once(int64_t done, int64_t needed, int64_t picks_left) const;
+  // How many gains are best computed together, at most: all where that saves products, else what needs little memory.
+  int64_t most_together() const { return symmetric_ ? x_.rows : kSlab; }
   // Gains of rows as they are now.
   void gains(const std::vector<int64_t>& rows, double* out);
   // Makes the row a pick.
   void cover(int64_t row);
 
  private:
+  static constexpr int64_t kSlab = 1 << 16;
+
   struct Block;
 
   void add_targets(const Targets& targets, const float* covered);
@@ -49,6 +53,7 @@ class Coverage {
   void in_parts(int64_t tasks, int64_t work, const std::function<void(int64_t)>& task) const;
 
   double share() const;
+  bool worth_listing() const;
   bool fit(int64_t lists) const;
   void make_room();
 
@@ -60,7 +65,10 @@ class Coverage {
   void list_sums(const std::vector<int64_t>& rows, uint64_t* out);
   uint64_t list_sum(int64_t row);
   void shrink(int64_t row);
+  void cover_rows(const std::vector<int64_t>& rows);
   void cover_rows(Block& block);
+  void add_pick(int64_t row);
+  void cover_targets(int64_t row);
   void cover_target(int64_t target, float k);
 
   const Isa& hot_;
@@ -78,6 +86,7 @@ class Coverage {
   Units units_;
   std::vector<int64_t> rows_;     // [T] which row a target is
   std::vector<int32_t> columns_;  // [N] which target a row is, or -1
+  bool symmetric_ = false;        // whether many rows are targets, and any like others
   std::vector<float> weights_, covered_, limits_;
 
   // Where rows have own worth.

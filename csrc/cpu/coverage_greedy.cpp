@@ -24,6 +24,7 @@ class LazyGreedy {
 
   void run(const std::vector<int64_t>& rows, int64_t n, int64_t k, const Selection& out) {
     known_.assign(n, -1);
+    heap_.reserve(rows.size());
     renew(rows);
     for (int64_t step = 0; step < k; ++step) {
       const Bound best = next(k - step);
@@ -49,8 +50,7 @@ class LazyGreedy {
       if (dense > 0 && most < kAll && coverage_.better_at_once(dense, unlisted_above(known), picks_left)) most = kAll;
       take_stale(most, stale);
       for (const int64_t row : stale) dense += !coverage_.listed(row);
-      renew(stale);
-      known = std::max(known, *std::max_element(gains_.begin(), gains_.end()));
+      known = std::max(known, renew(stale));
     }
     const Bound best = heap_.front();
     pop();
@@ -82,13 +82,22 @@ class LazyGreedy {
 
   bool up_to_date(const Bound& bound) const { return bound.gain == 0.0 || known_[bound.row] == coverage_.picked(); }
 
-  void renew(const std::vector<int64_t>& rows) {
-    gains_.resize(rows.size());
-    coverage_.gains(rows, gains_.data());
-    for (size_t r = 0; r < rows.size(); ++r) {
-      known_[rows[r]] = static_cast<int32_t>(coverage_.picked());
-      push({gains_[r], rows[r]});
+  // Returns the largest of the gains.
+  double renew(const std::vector<int64_t>& rows) {
+    double largest = -1.0;
+    for (auto from = rows.begin(); from != rows.end();) {
+      const auto to = from + std::min<int64_t>(coverage_.most_together(), rows.end() - from);
+      const std::vector<int64_t> some(from, to);
+      gains_.resize(some.size());
+      coverage_.gains(some, gains_.data());
+      for (size_t r = 0; r < some.size(); ++r) {
+        known_[some[r]] = static_cast<int32_t>(coverage_.picked());
+        push({gains_[r], some[r]});
+        largest = std::max(largest, gains_[r]);
+      }
+      from = to;
     }
+    return largest;
   }
 
   void push(const Bound& bound) {

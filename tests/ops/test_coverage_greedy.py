@@ -152,8 +152,16 @@ def test_weights_of_all_sizes():
     check_greedy(similarities(x, 2.0, "l2"), plain[0], plain[1], weights=w, gain=ones, covered=0 * ones)
 
 
+def test_more_targets_than_sixteen_bits_count():
+    x, _ = problem(70_000, 2)
+    ones, weights = torch.ones(70_000), torch.linspace(0.5, 1, 70_000)
+    barred = torch.arange(70_000)[torch.arange(70_000) % 350 > 0]
+    arguments = (x, None, torch.arange(70_000), weights, None, ones, 0 * ones, barred, 2.0, 40)
+    assert_same(on_threads(1, arguments, native.PLAIN), on_threads(2, arguments, native.LAZY))
+
+
 def test_lists_and_symmetry_save_products():
-    """Isotropic rows: fewer products than twelve picks of plain passes take, however many are asked for."""
+    """Isotropic rows: as few products as four plain passes take, however many picks."""
     x, _ = problem(2500, 32)
     x, ones = torch.nn.functional.normalize(x, dim=1), torch.ones(2500)
     arguments = (x, None, torch.arange(2500), ones, None, ones, 0 * ones, torch.empty(0, dtype=torch.int64), 0.8, 400)
@@ -162,7 +170,7 @@ def test_lists_and_symmetry_save_products():
         native.take_counts()
         on_threads(2, arguments, native.LAZY, memory)
         computed.append(native.take_counts()[1] / 2500**2)
-    assert computed[0] < 2 and computed[0] < computed[1] < computed[2]
+    assert computed[0] < 4 and computed[0] < computed[1] < computed[2]
 
 
 def test_copies_of_picks_and_labeled_rows_gain_nothing():
