@@ -48,7 +48,19 @@ def normal(n, d, seed=0):
     return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
 
 
-FAMILIES = ("gaussian", "clusters", "codes", "copies", "one point", "two far apart", "tiny", "huge", "heavy", "grid")
+FAMILIES = (
+    "gaussian",
+    "clusters",
+    "codes",
+    "copies",
+    "one point",
+    "two far apart",
+    "tiny",
+    "tinier",
+    "huge",
+    "heavy",
+    "grid",
+)
 
 
 def family(name, n, d):
@@ -65,6 +77,8 @@ def family(name, n, d):
         return x + np.where(rng.random((n, 1)) < 0.5, np.float32(1000), np.float32(-1000))
     if name == "tiny":  # squares are subnormal
         return x * np.float32(1e-20)
+    if name == "tinier":  # squares are a few of the smallest numbers there are
+        return x * np.float32(5e-23)
     if name == "huge":
         return x * np.float32(1e17)
     if name == "heavy":
@@ -113,6 +127,16 @@ def test_orders_of_threads(order):
 def test_numbers_of_blocks(blocks):
     x = np.random.default_rng(6).integers(-2, 3, (500, 68)).astype(np.float32)
     assert kcenter(x, 70, LAZY, centers=range(40, 110)) == kcenter(x, 70, PLAIN, centers=range(40, 110), cpu=True)
+
+
+def test_rows_that_leave_before_the_last_panel_meet_the_rest_later():
+    x = np.random.default_rng(8).integers(-6, 7, (1200, 3)).astype(np.float32)
+    emu.set_resident_blocks(1)  # a block with all panels to itself
+    try:
+        ours = kcenter(x, 200, LAZY, centers=range(260))
+    finally:
+        emu.set_resident_blocks(2)
+    assert ours == kcenter(x, 200, PLAIN, centers=range(260), cpu=True)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
