@@ -120,9 +120,9 @@ bool Coverage::worth_listing() const { return share() < kMostListed; }
 // Rows gain by about 1 / (t + 1) of the targets after t picks, as if these came in random order.
 bool Coverage::fit(int64_t lists) const { return 1.1 * share() * lists * targets_.size() < lists_.room(); }
 
-bool Coverage::better_at_once(int64_t done, int64_t needed, int64_t picks_left) const {
+bool Coverage::better_at_once(int64_t done, const std::function<int64_t()>& needed, int64_t picks_left) const {
   if (!symmetric_) return false;
-  if (done * kHesitation >= targets_.size() && 2 * needed > targets_.size()) return true;
+  if (done * kHesitation >= targets_.size() && 2 * needed() > targets_.size()) return true;
   const double rate = static_cast<double>(alone_) / static_cast<double>(std::max<int64_t>(1, picked_ - at_once_));
   return 2 * rate * picks_left > targets_.size() && worth_listing() && fit(x_.rows);
 }

@@ -35,7 +35,7 @@ class Coverage {
   bool listed(int64_t row) const { return !plain_ && lists_.has(row); }
   // Whether to compute all gains now, which costs half as much for each: where `done` did not decide this pick, and
   // `needed` seem to be, or where at the rate so far more would be computed by the last pick.
-  bool better_at_once(int64_t done, int64_t needed, int64_t picks_left) const;
+  bool better_at_once(int64_t done, const std::function<int64_t()>& needed, int64_t picks_left) const;
   // How many gains are best computed together, at most: all where that saves products, else what needs little memory.
   int64_t most_together() const { return symmetric_ ? x_.rows : kSlab; }
   // Gains of rows as they are now.

@@ -47,7 +47,8 @@ class LazyGreedy {
     int64_t dense = 0;    // gains that took products
     double known = -1.0;  // the largest of those computed here
     for (int64_t most = plain_ ? kAll : kFirst; !up_to_date(heap_.front()); most *= most < kAll ? 2 : 1) {
-      if (dense > 0 && most < kAll && coverage_.better_at_once(dense, unlisted_above(known), picks_left)) most = kAll;
+      const auto needed = [&] { return unlisted_above(known); };  // a look at all bounds
+      if (dense > 0 && most < kAll && coverage_.better_at_once(dense, needed, picks_left)) most = kAll;
       take_stale(most, stale);
       for (const int64_t row : stale) dense += !coverage_.listed(row);
       known = std::max(known, renew(stale));

@@ -122,8 +122,10 @@ inline Words floats_to_bits(Floats v) {
 
 constexpr float kLowest = -87.33f;  // its exponential is about the smallest normal number
 
-// e^x for x in [kLowest, 88], to 2 ulp; of NaN anything, so that callers must find NaN by a product with x. As 2^n 2^r
-// with |r| <= 1/2: the minimax polynomial of five steps with 2^0 = 1 is as near as the rest of the arithmetic.
+// e^x for x in [kLowest, 88], to 2.5 ulp near 0 and to 2 + |x| / 4 ulp farther off (2 + |x| without fused products),
+// because x log2(e) is rounded: probabilities are off by no more for it, since their x are near 0 or they are small. Of
+// NaN anything, so that callers must find NaN by a product with x. As 2^n 2^r with |r| <= 1/2: the minimax polynomial
+// of five steps with 2^0 = 1 is as near as the rest of the arithmetic.
 inline Floats normal_exponential(Floats x) {
   constexpr float kLog2E = 1.44269504088896341f;
   const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
