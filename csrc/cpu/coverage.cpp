@@ -14,6 +14,7 @@ constexpr int64_t kTickWork = int64_t{1} << 31;  // products between two ticks, 
 constexpr int64_t kGrain = 8;                    // lists that a thread goes through in a task
 constexpr int64_t kProbe = 16;                   // rows that tell how long lists are before many are computed
 constexpr double kMostListed = 0.25;             // of the targets: longer lists are not worth their memory
+constexpr int64_t kEntryWork = 16;               // an entry of a list, in products, times the share that is left
 constexpr int64_t kDead = 4;                     // 1 / part of a list that is of no use before it is shrunk
 constexpr int64_t kFewTargets = 8;               // 1 / part of the rows: symmetry saves next to nothing
 constexpr int64_t kHesitation = 64;              // 1 / part of the targets' gains that are computed before all are
@@ -84,7 +85,7 @@ void Coverage::add_targets(const Targets& targets, const float* covered) {
 }
 
 void Coverage::in_parts(int64_t tasks, int64_t work, const std::function<void(int64_t)>& task) const {
-  const int64_t at_once = std::max<int64_t>(num_threads(), kTickWork / work);
+  const int64_t at_once = std::max<int64_t>(num_threads(), kTickWork / std::max<int64_t>(1, work));
   for (int64_t begin = 0; begin < tasks; begin += at_once) {
     parallel_for(std::min(at_once, tasks - begin), [&](int64_t part) { task(begin + part); });
     if (tick_) tick_(picked_);
@@ -195,7 +196,7 @@ void Coverage::cover_target(int64_t target, float k) {
 
 void Coverage::list_sums(const std::vector<int64_t>& rows, uint64_t* out) {
   const int64_t n = size_of(rows);
-  parallel_for(chunks_of(n, kGrain), [&](int64_t chunk) {
+  in_parts(chunks_of(n, kGrain), kGrain * kEntryWork * targets_.size(), [&](int64_t chunk) {
     for (int64_t r = chunk * kGrain; r < std::min(n, (chunk + 1) * kGrain); ++r) out[r] = list_sum(rows[r]);
   });
   if (own_) cover_rows(rows);
