@@ -10,8 +10,9 @@ from torch import Tensor
 
 from autoal import checks
 from autoal.ops import contract, with_faiss
+from autoal.ops.exact import exact
 from autoal.ops.inverted_file import InvertedFile
-from autoal.ops.nearest import in_order, nearest
+from autoal.ops.nearest import in_order
 from autoal.ops.rows import Rows, sampled
 
 METRICS = ("l2", "cosine", "ip")
@@ -72,10 +73,10 @@ def knn(
         database: [N, D] float on the same device.
         k: Number of neighbors. A query that is in the database is its own neighbor.
         metric: "l2", "cosine" (a row of zeros is at distance 1 from all), or "ip" (inner product).
-        backend: "exact": our own products over all rows, ties to the lowest index (within the rounding of float32; with
-            TF32 switched on in torch, of TF32). "faiss": tiles are searched by FAISS, on the device of the arrays (on
-            CUDA by its GPU build). "auto": by FAISS for CPU arrays if it is installed
-            (``ops.backends()["faiss"]["live"]``), else by our own products.
+        backend: "exact": our own products over all rows. "faiss": tiles are searched by FAISS, on the device of the
+            arrays (on CUDA by its GPU build). "auto": by FAISS for CPU arrays if it is installed
+            (``ops.backends()["faiss"]["live"]``), else by our own products. Who searches changes no answer: rows are
+            compared by the distances that are told, ties go to the lowest index, and products only rule rows out.
         nprobe: Each query looks into that many of about sqrt(N) lists of rows (an inverted file, IVF): approximate,
             with the recall told. Distances are those of the rows found.
         recall: In (0, 1), instead of ``nprobe``: the smallest nprobe, in powers of two, that reaches this on a sample
@@ -125,7 +126,7 @@ def search(
             found = _approximate(q, x, k, metric, nprobe, recall, by_faiss)
             if found is not None:
                 return KNN(*found, who)
-    distances, indices = in_order(q, x, nearest(q, x, k, metric, by_faiss=by_faiss), metric)
+    distances, indices = exact(q, x, k, metric, by_faiss=by_faiss)
     return KNN(distances, indices, 1.0, None, who)
 
 
@@ -153,7 +154,7 @@ def _approximate(
     """
 
     def exactly(queries: Rows) -> Tensor:
-        return in_order(queries, x, nearest(queries, x, k, metric, by_faiss=by_faiss), metric)[0]
+        return exact(queries, x, k, metric, by_faiss=by_faiss)[0]
 
     index = InvertedFile(x, metric, by_faiss=by_faiss)
     held = sampled(len(q), SAMPLE if target is None else 2 * SAMPLE, seed=0).to(q.device)

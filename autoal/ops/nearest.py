@@ -1,4 +1,4 @@
-"""Exact search: the k nearest of all rows, tile by tile in bounded memory, by matrix products or by FAISS."""
+"""The k nearest of all rows by float32 products, tile by tile in bounded memory, ours or FAISS's; `exact.py` proves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from autoal.ops import with_faiss
-from autoal.ops.rows import Rows, origin, prepared
+from autoal.ops.rows import Rows, origin, prepared, unit
 
 # Tiles of our products: 4 M distances (16 MB) whatever Q and N are; more fall out of the cache.
 TILE_QUERIES = 512
@@ -17,15 +17,15 @@ FAISS_NUMBERS = 1 << 22  # of the database, 16 MB
 
 
 def nearest(q: Rows, x: Rows, k: int, metric: str, *, by_faiss: bool) -> Tensor:
-    """Positions [Q, k] in x of the nearest rows; ties to the lowest (our products)."""
+    """Positions [Q, k] in x of the nearest rows, within the rounding of products."""
     return scan(q, x, k, metric, origin(x, metric), by_faiss=by_faiss)[1]
 
 
 def scan(q: Rows, x: Rows, k: int, metric: str, shift: Tensor, *, by_faiss: bool) -> tuple[Tensor, Tensor]:
     """What orders the k nearest [Q, k], ascending, and their positions in x; k is at most the number of rows.
 
-    Numbers of the same ``shift`` can be compared. Tiles of x are outside, so that a memory map is read once; the best
-    so far are kept for all queries.
+    That is |q - x|^2 (l2), else the inner product of prepared rows times -1; of the same ``shift`` it can be compared.
+    Tiles of x are outside, so that a memory map is read once; the best so far are kept for all queries.
     """
     smallest, tile_rows, tile_queries = (
         (with_faiss.smallest, max(1, FAISS_NUMBERS // x.width), FAISS_QUERIES)
@@ -48,7 +48,9 @@ def scan(q: Rows, x: Rows, k: int, metric: str, shift: Tensor, *, by_faiss: bool
 
 def merged(best: Tensor, indices: Tensor, values: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """The k smallest of ``best`` [P, k] and ``values`` [P, m], ascending, and their numbers; of ties the first."""
-    best, order = _sorted(torch.cat([best, values], 1), best.shape[1])
+    k = best.shape[1]
+    best, order = torch.cat([best, values], 1).sort(dim=1, stable=True)
+    best, order = best[:, :k], order[:, :k]
     return best, torch.cat([indices, others], 1).gather(1, order)
 
 
@@ -57,16 +59,8 @@ def in_order(q: Rows, x: Rows, indices: Tensor, metric: str) -> tuple[Tensor, Te
     distances = torch.empty(indices.shape, dtype=torch.float32, device=x.device)
     step = max(1, TILE_QUERIES * TILE_ROWS // max(1, indices.shape[1] * x.width))
     for start in range(0, len(q), step):
-        rows = x[indices[start : start + step]]  # [P, k, D]
-        part = q[start : start + step][:, None, :]
-        if metric == "l2":
-            exact = (rows - part).square_().sum(2).sqrt_()
-        elif metric == "ip":
-            exact = (rows * part).sum(2)
-        else:
-            normalize = torch.nn.functional.normalize
-            exact = (1 - (normalize(rows, dim=2) * normalize(part, dim=2)).sum(2)).clamp_min_(0)
-        distances[start : start + step] = exact
+        here = slice(start, start + step)
+        distances[here] = told(x[indices[here]], q[here][:, None, :], metric)  # of [P, k, D]
     if indices.shape[1] == 1:
         return distances, indices
     indices, order = indices.sort(dim=1)
@@ -75,25 +69,23 @@ def in_order(q: Rows, x: Rows, indices: Tensor, metric: str) -> tuple[Tensor, Te
     return distances.gather(1, order), indices.gather(1, order)
 
 
+def told(x: Tensor, q: Tensor, metric: str) -> Tensor:
+    """The distances between rows x and q [..., D] that are told, of differences where the metric has them."""
+    if metric == "ip":
+        return (x * q).sum(-1)
+    if metric == "l2":
+        return (x - q).square_().sum(-1).sqrt_()
+    x, q = unit(x), unit(q)
+    # 1 - cos = |x - q|^2 / 2 keeps its digits where it is small.
+    half = (x - q).square_().sum(-1).div_(2)
+    return half.masked_fill_(~(x.any(-1) & q.any(-1)), 1)
+
+
 def _smallest(q: Tensor, x: Tensor, k: int, metric: str) -> tuple[Tensor, Tensor]:
-    """As ``with_faiss.smallest``, by (value, position), which topk leaves open."""
+    """As ``with_faiss.smallest``."""
     # |x|^2 - 2 <q, x> orders as |q - x|^2 does.
     offset, factor = (x.square().sum(1), -2) if metric == "l2" else (x.new_zeros(len(x)), -1)
     far = torch.addmm(offset, q, x.T, alpha=factor)  # [P, R]
-    if k == 1:
-        return far.min(1, keepdim=True)  # the first of ties, and much faster than topk
-    values, positions = far.topk(min(k + 1, far.shape[1]), dim=1, largest=False)
-    if far.shape[1] > k:
-        tied = values[:, k - 1] == values[:, k]  # topk took any of the ties
-        values, positions = values[:, :k], positions[:, :k]
-        if bool(tied.any()):
-            values[tied], positions[tied] = _sorted(far[tied], k)
-    positions, order = positions.sort(dim=1)
-    values, order = _sorted(values.gather(1, order), k)
-    return values, positions.gather(1, order)
-
-
-def _sorted(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k smallest of each row, ascending, ties by position, and their positions."""
-    values, positions = values.sort(dim=1, stable=True)
-    return values[:, :k], positions[:, :k]
+    # min is much faster than topk
+    values, positions = far.min(1, keepdim=True) if k == 1 else far.topk(k, dim=1, largest=False)
+    return values + q.square().sum(1, keepdim=True) if metric == "l2" else values, positions

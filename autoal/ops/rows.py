@@ -66,4 +66,11 @@ def origin(x: Rows, metric: str) -> Tensor:
 
 def prepared(rows: Tensor, shift: Tensor, metric: str) -> Tensor:
     """Rows whose products, and for l2 norms, order the neighbors."""
-    return torch.nn.functional.normalize(rows, dim=1) if metric == "cosine" else rows - shift
+    return unit(rows) if metric == "cosine" else rows - shift
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows [..., D] of length one; those of zeros as they are. Squares of shares neither vanish nor overflow."""
+    largest = rows.abs().amax(-1, keepdim=True) if rows.shape[-1] else rows.sum(-1, keepdim=True)
+    shares = rows / torch.where(largest > 0, largest, 1)
+    return shares / torch.linalg.vector_norm(shares, dim=-1, keepdim=True).clamp_min(1)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from autoal import checks, ops
 
 NEAREST = sys.modules["autoal.ops.nearest"]
+EXACT = sys.modules["autoal.ops.exact"]
 KNN_MODULE = sys.modules["autoal.ops.knn"]
 METRICS = ["l2", "cosine", "ip"]
 
@@ -121,6 +122,47 @@ def test_ties_go_to_the_lowest_index(lattice, device, monkeypatch):
         np.testing.assert_array_equal(indices.cpu(), brute_force(x, x, 40, metric)[1])
 
 
+def tight_clusters(spread, d, offset=0.0, seed=0):
+    """3,000 rows around 60 centers of length one, every tenth a copy of another."""
+    rng = np.random.default_rng(seed)
+    centers = rng.standard_normal((60, d))
+    centers /= np.linalg.norm(centers, axis=1, keepdims=True)
+    x = centers[rng.integers(0, 60, 3000)] + spread / d**0.5 * rng.standard_normal((3000, d)) + offset
+    x[::10] = x[5::10]
+    return x.astype("f4")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("spread", "d"), [(1e-2, 32), (1e-3, 256), (1e-4, 32), (1e-6, 8)])
+def test_neighbors_that_are_close_compared_with_their_length(metric, spread, d, device, backend):
+    """The k nearest by direct differences in float32, told apart as those are."""
+    x = torch.from_numpy(tight_clusters(spread, d)).to(device)
+    distances, indices = ops.knn(x[:300], x, 10, metric=metric, backend=backend if device == "cpu" else "exact")
+    expected = NEAREST.told(x[None], x[:300, None], metric)
+    order = expected.argsort(dim=1, stable=True, descending=metric == "ip")[:, :10]
+    np.testing.assert_array_equal(indices.cpu(), order.cpu())
+    np.testing.assert_array_equal(distances.cpu(), expected.gather(1, order).cpu())
+
+
+def test_doubtful_queries_are_few_where_rows_are_not_close(monkeypatch, backend):
+    searched, proved = [], EXACT._proved
+    monkeypatch.setattr(EXACT, "_proved", lambda q, *rest: searched.append(len(q)) or proved(q, *rest))
+    ops.knn(cloud(500, 64, 1), cloud(5000, 64), 10, backend=backend)
+    assert sum(searched) < 10
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_tiles_of_proofs_do_not_show(metric, monkeypatch):
+    x = tight_clusters(1e-4, 32)
+    whole = ops.knn(x[:300], x, 10, metric=metric, backend="exact")
+    monkeypatch.setattr(EXACT, "PROOF_ROWS", 70)
+    monkeypatch.setattr(EXACT, "PROOF_QUERIES", 50)
+    monkeypatch.setattr(EXACT, "TILE_ROWS", 8)
+    tiled = ops.knn(x[:300], x, 10, metric=metric, backend="exact")
+    np.testing.assert_array_equal(tiled.indices, whole.indices)
+    np.testing.assert_array_equal(tiled.distances, whole.distances)
+
+
 def test_copies_are_at_distance_zero(backend):
     x = cloud(200, 32, offset=100)
     distances, indices = ops.knn(x, x, 2, backend=backend)
@@ -136,6 +178,13 @@ def test_a_row_of_zeros_is_at_cosine_distance_one(backend):
     assert (distances == 1).all()
     distances, indices = ops.knn(x[:1], x, 5, metric="cosine", backend=backend)
     assert distances[0, indices[0] == 2] == 1
+
+
+def test_only_rows_of_zeros_have_no_direction(backend):
+    x = np.array([[1, 0], [1e-13, 0], [1e-30, 1e-30], [1e30, 0], [0, 0], [-1e-40, 0]], "f4")
+    distances, indices = ops.knn(x[:1], x, 6, metric="cosine", backend=backend)
+    assert indices[0].tolist() == [0, 1, 3, 2, 4, 5]
+    np.testing.assert_allclose(distances[0], [0, 0, 0, 1 - 0.5**0.5, 1, 2], rtol=1e-6)
 
 
 def test_empty_answers(backend):
@@ -206,13 +255,13 @@ def test_a_target_takes_as_few_lists_as_reach_it(monkeypatch, who):
 def test_the_recall_told_is_measured_on_queries_that_did_not_choose(monkeypatch, who):
     monkeypatch.setattr(KNN_MODULE, "WORTH_ROWS", 1000)
     monkeypatch.setattr(KNN_MODULE, "WORTH_QUERIES", 400)
-    asked, nearest = [], KNN_MODULE.nearest
+    asked, exact = [], KNN_MODULE.exact
 
     def watched(q, *arguments, **options):
         asked.append({tuple(row.tolist()) for row in q[:]})
-        return nearest(q, *arguments, **options)
+        return exact(q, *arguments, **options)
 
-    monkeypatch.setattr(KNN_MODULE, "nearest", watched)
+    monkeypatch.setattr(KNN_MODULE, "exact", watched)
     assert ops.knn(cloud(500, 8, 1), cloud(3000, 8), 10, recall=0.5).nprobe
     assert [len(rows) for rows in asked] == [250, 250] and not asked[0] & asked[1]
 
