@@ -46,11 +46,8 @@ class _Space:
 
     def __init__(self, x: Rows, metric: str) -> None:
         self.x, self.metric, self.shift = x, metric, origin(x, metric)
-        self._longest = (
-            max((float(part.norm(dim=1).max()) for part in x.parts(TILE_ROWS)), default=0.0)
-            if (metric == "ip")
-            else 0.0
-        )
+        asked = x.parts(TILE_ROWS) if metric == "ip" else ()
+        self._longest = max((float(part.norm(dim=1).max()) for part in asked), default=0.0)
 
     def far(self, distances: Tensor) -> Tensor:
         """What was told, as what is compared."""

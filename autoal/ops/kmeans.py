@@ -5,13 +5,16 @@ from __future__ import annotations
 import warnings
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from autoal import checks
 from autoal.ops import contract, with_faiss
-from autoal.ops.nearest import in_order, nearest
+from autoal.ops.exact import exact
 from autoal.ops.rows import Rows, sampled
+
+BLOCK = 256  # rows that are summed in float32
 
 
 class KMeans(NamedTuple):
@@ -66,7 +69,7 @@ def kmeans(
 
     Raises:
         MissingExtraError: If FAISS is asked for and not installed.
-        TypeError: If ``points`` are no floating point array, or indices no integers.
+        TypeError: If ``points`` are no floating point array, indices no integers, or ``tolerance`` is no number.
         ValueError: If shapes, indices or ``n_clusters`` do not fit, or rows are not finite.
 
     Warns:
@@ -79,6 +82,8 @@ def kmeans(
     seed = checks.as_count(seed, "seed", high=contract.MAX_SEED)
     iterations = checks.as_count(iterations, "iterations")
     per_centroid = checks.as_count(max_points_per_centroid, "max_points_per_centroid", low=1)
+    if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float, np.integer, np.floating)):
+        raise TypeError(f"tolerance must be a number of at least 0, got {tolerance!r}")
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0, got {tolerance}")
     x = contract.matrix(points, "points", "[N, D]")
@@ -144,8 +149,7 @@ def _seeds(x: Tensor, n_clusters: int, seed: int) -> Tensor:
 
 def _assign(x: Rows, centroids: Tensor, by_faiss: bool) -> tuple[Tensor, Tensor]:
     """The nearest centroid of each row and the distance to it, both [N]."""
-    centers = Rows(centroids)
-    distances, indices = in_order(x, centers, nearest(x, centers, 1, "l2", by_faiss=by_faiss), "l2")
+    distances, indices = exact(x, Rows(centroids), 1, "l2", by_faiss=by_faiss)
     return indices[:, 0], distances[:, 0]
 
 
@@ -153,7 +157,16 @@ def _means(x: Tensor, assigned: Tensor, distances: Tensor, n_clusters: int) -> T
     """[K, D]: of each cluster's rows the mean, summed in the order of rows; of an empty one a row far from its own."""
     counts = assigned.bincount(minlength=n_clusters)
     order = assigned.argsort(stable=True)
-    means = torch.nn.functional.embedding_bag(order, x, counts.cumsum(0) - counts, mode="mean")
+    # In float32 a long sum loses its rows: at most BLOCK of them at a time, whose sums are summed in float64.
+    starts = counts.cumsum(0) - counts
+    blocks = (counts + BLOCK - 1) // BLOCK
+    block_of = torch.arange(n_clusters, device=x.device).repeat_interleave(blocks)
+    number = torch.arange(len(block_of), device=x.device) - (blocks.cumsum(0) - blocks)[block_of]
+    parts = torch.nn.functional.embedding_bag(order, x, starts[block_of] + number * BLOCK, mode="sum")
+    sums = torch.zeros((n_clusters, x.shape[1]), dtype=torch.float64, device=x.device).index_add_(
+        0, block_of, parts.double()
+    )
+    means = (sums / counts.clamp_min(1)[:, None]).float()
     if len(empty := (counts == 0).nonzero()[:, 0]):
         means[empty] = x[distances.sort(descending=True, stable=True).indices[: len(empty)]]
     return means

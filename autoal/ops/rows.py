@@ -56,12 +56,13 @@ def sampled(n: int, size: int, seed: int) -> Tensor:
 def origin(x: Rows, metric: str) -> Tensor:
     """[D] to subtract from all rows before products of them: |q - x| stays, and near the origin loses fewer digits.
 
-    The median of some rows, not the mean: it is made of the data's own numbers, so that integers stay integers and ties
-    stay ties.
+    The median of some rows, in even steps since pools may be sorted. Not the mean: it is made of the data's own
+    numbers, so that integers stay integers and ties stay ties.
     """
     if metric != "l2" or not len(x):
         return torch.zeros(x.width, device=x.device)
-    return x[:SHIFT_ROWS].median(0).values
+    steps = torch.arange(min(SHIFT_ROWS, len(x)), device=x.device) * len(x) // min(SHIFT_ROWS, len(x))
+    return x[steps].median(0).values
 
 
 def prepared(rows: Tensor, shift: Tensor, metric: str) -> Tensor:

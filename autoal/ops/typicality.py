@@ -61,8 +61,12 @@ def typicality(
     nprobe, recall = check_effort(backend, nprobe, recall)
     x = contract.matrix(points, "points", "[N, D]")
     rows = Rows(x, contract.kept_rows(x, "points", on_nonfinite))
+    if len(rows) < 2:
+        raise ValueError(f"points must hold at least two rows that take part, got {len(rows)}: density is of others")
     k = checks.as_count(k, "k", low=1, high=len(rows) - 1, of="the other rows of points")
     found = search(rows, rows, k + 1, metric, backend, nprobe, recall)
-    scores = 1 / found.distances[:, 1:].mean(1)  # the first is the row itself, or a copy of it
+    own = found.indices == torch.arange(len(rows), device=x.device)[:, None]
+    own[:, -1] |= ~own.any(1)  # a row with many copies need not find itself: it drops its last neighbor
+    scores = 1 / found.distances[~own].view(len(rows), k).mean(1)
     others = (found.recall * (k + 1) - 1) / k
     return Typicality(contract.answer(rows.spread(scores, -torch.inf), points), others)

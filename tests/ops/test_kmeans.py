@@ -173,6 +173,25 @@ def test_far_from_the_origin(backend):
     np.testing.assert_array_equal(far.assignments, near.assignments)
 
 
+def test_every_row_is_at_its_nearest_centroid(backend):
+    """Clusters of spread 1e-3 at a distance of 8, each split into many."""
+    rng = np.random.default_rng(0)
+    centers = rng.standard_normal((20, 64))
+    centers *= 8 / np.linalg.norm(centers, axis=1, keepdims=True)
+    x = (centers[rng.integers(0, 20, 4000)] + 1e-3 / 8 * rng.standard_normal((4000, 64))).astype("f4")
+    for cap in (256, 4):  # trained on all, or on some and then assigned
+        found = ops.kmeans(x, 500, backend=backend, iterations=2, max_points_per_centroid=cap)
+        expected = torch.cat([(p[:, None] - found.centroids).square().sum(2) for p in torch.from_numpy(x).split(50)])
+        own = expected.gather(1, torch.from_numpy(found.assignments)[:, None])[:, 0]
+        assert (own <= expected.min(1).values * (1 + 1e-5)).all()
+
+
+def test_means_of_many_rows():
+    x = (1000 + np.random.default_rng(0).standard_normal((400_000, 2))).astype("f4")
+    found = ops.kmeans(x, 1, max_points_per_centroid=len(x), iterations=1)
+    np.testing.assert_allclose(found.centroids[0], x.mean(0, dtype="f8"), atol=1e-3)
+
+
 def test_answers_in_kind(device, dtype):
     x = torch.from_numpy(blobs([40, 80, 200])[0]).to(dtype).to(device)
     found = ops.kmeans(x, 3)
@@ -209,6 +228,7 @@ def test_properties(n, d, share, high, seed):
         ({"iterations": -1}, ValueError, "iterations must be at least 0"),
         ({"max_points_per_centroid": 0}, ValueError, "max_points_per_centroid must be at least 1"),
         ({"tolerance": -1.0}, ValueError, "tolerance must be at least 0, got -1.0"),
+        ({"tolerance": "a"}, TypeError, "tolerance must be a number of at least 0, got 'a'"),
         ({"seed": -1}, ValueError, "seed must be between"),
     ],
 )

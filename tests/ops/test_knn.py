@@ -90,6 +90,13 @@ def test_tiles_handed_to_faiss_do_not_show(metric, monkeypatch):
     np.testing.assert_allclose(distances, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_the_origin_of_a_sorted_pool():
+    rows = sys.modules["autoal.ops.rows"]
+    x = torch.cat([torch.zeros(300, 4), torch.full((5000, 4), 1e4)])
+    assert (rows.origin(rows.Rows(x), "l2") == 1e4).all()
+    assert (rows.origin(rows.Rows(x[:3]), "l2") == 0).all()
+
+
 @settings(max_examples=30)
 @given(
     n=st.integers(1, 40),
@@ -181,7 +188,7 @@ def test_a_row_of_zeros_is_at_cosine_distance_one(backend):
 
 
 def test_only_rows_of_zeros_have_no_direction(backend):
-    x = np.array([[1, 0], [1e-13, 0], [1e-30, 1e-30], [1e30, 0], [0, 0], [-1e-40, 0]], "f4")
+    x = np.array([[1, 0], [1e-13, 0], [1e-30, 1e-30], [1e15, 0], [0, 0], [-1e-30, 0]], "f4")
     distances, indices = ops.knn(x[:1], x, 6, metric="cosine", backend=backend)
     assert indices[0].tolist() == [0, 1, 3, 2, 4, 5]
     np.testing.assert_allclose(distances[0], [0, 0, 0, 1 - 0.5**0.5, 1, 2], rtol=1e-6)

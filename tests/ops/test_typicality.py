@@ -55,6 +55,20 @@ def test_copies(backend):
     np.testing.assert_allclose(ops.typicality(x, 4, backend=backend).scores, definition(x, 4), rtol=1e-4)
 
 
+def test_a_row_is_dropped_by_its_number(backend, monkeypatch):
+    """A search that finds another row at less than the distance to the row itself, as rounding may."""
+    monkeypatch.setattr(sys.modules["autoal.ops.typicality"], "search", lambda *_: found)
+    found = ops.KNN(
+        torch.tensor([[0.0, 2.0, 3.0], [0.5, 1.0, 4.0], [0.0, 0.0, 0.0]]),
+        torch.tensor([[0, 1, 2], [0, 1, 2], [0, 1, 1]]),
+        1.0,
+        None,
+        "torch",
+    )
+    scores = ops.typicality(cloud(3, 2), 2, backend=backend).scores
+    np.testing.assert_allclose(scores, [1 / 2.5, 1 / 2.25, np.inf])
+
+
 def test_rows_of_zeros_by_cosine(backend):
     x = np.concatenate([np.zeros((3, 4), "f4"), cloud(20, 4)])
     assert (ops.typicality(x, 5, metric="cosine", backend=backend).scores[:3] == 1).all(), "at 1 from all"
@@ -108,7 +122,7 @@ def test_answers_in_kind(device, dtype):
         ({"metric": "ip"}, ValueError, "unknown metric 'ip'"),
         ({"backend": "cuda"}, ValueError, "unknown backend"),
         ({"points": np.zeros((5, 3), int)}, TypeError, "points must be"),
-        ({"points": cloud(1, 3), "k": 1}, ValueError, "k must be between 1 and 0, the other rows of points"),
+        ({"points": cloud(1, 3), "k": 1}, ValueError, "points must hold at least two rows that take part, got 1"),
     ],
 )
 def test_errors(options, error, message):
