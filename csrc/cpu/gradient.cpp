@@ -14,6 +14,7 @@ constexpr int kFloat32 = static_cast<int>(DType::kFloat32);
 }  // namespace
 
 // |<a, a'> <h, h'>| is at most (|g|^2 + |g'|^2) / 2; sums of C and of D terms are off by relative C 2^-24 and D 2^-24.
+// The squares of a small a may vanish in |g|^2 and its products with another not: what they were at most is added.
 Gradients::Gradients(const float* a, int64_t c, const float* norms, const float* lengths, const Matrix& embeddings,
                      int64_t most_centers)
     : hot_(isa()),
@@ -51,9 +52,14 @@ void Gradients::add(int64_t row) {
   hot_.panel_set(panels_.data() + panel * c_ * width_, lane, center, c_);
   hot_.panel_set(wide_panels_.data() + panel * h_.cols * width_, lane, wide, h_.cols);
   lengths_[count_] = row_lengths_[row];
-  offsets_[count_] = norms_[row] * (1.0f - slack_);
+  offsets_[count_] = least_norm(row);
   rows_.push_back(row);
   ++count_;
+}
+
+float Gradients::least_norm(int64_t row) const {
+  const float length = row_lengths_[row], vanished = static_cast<float>(c_ + 16) * 0x1p-126f;
+  return norms_[row] - slack_ * (norms_[row] + length * (length * vanished));
 }
 
 float Gradients::exact(float aa, float hh, int64_t row, int64_t number) const {
@@ -134,7 +140,7 @@ void Gradients::Points::reserve(const Gradients& metric, int64_t n) {
 
 void Gradients::Points::join(const Gradients& metric, int64_t slot, int64_t row) {
   metric.hot_.read_row(metric.a_, kFloat32, row, metric.c_, nullptr, rows.data() + slot * stride);
-  norms[slot] = metric.norms_[row] * (1.0f - metric.slack_);
+  norms[slot] = metric.least_norm(row);
   lengths[slot] = metric.row_lengths_[row];
   has_wide_row[slot] = 0;
   row_of[slot] = row;

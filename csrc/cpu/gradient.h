@@ -54,6 +54,7 @@ class Gradients {
  private:
   static constexpr int64_t kMany = 8;  // wide products are taken by panel where one pair in so many needs them
 
+  float least_norm(int64_t row) const;  // |g|^2 less what rounding may do to a distance from products
   float exact(float aa, float hh, int64_t row, int64_t number) const;
 
   const Isa& hot_;

@@ -3,13 +3,14 @@
 //
 // Most centers are ruled out by the narrow factor alone: <h_i, h_j> is at most |h_i| |h_j|. Only tiles in which many
 // pairs are left have the wide products taken too. Norms are the same numbers in a bound as in the exact form. With
-// S = |g_i|^2 + |g_j|^2, which is at least 2 |g_i| |g_j|, and u = 2^-24, both differ by
+// S the sum of both |g|^2 + 2^-126 (C + 16) |h|^2, which is at least twice the product of the true lengths of the
+// gradients even where the squares of a small a vanished in its norm, and u = 2^-24, both differ by
 //   the exact form: its products, in 32 parts each, their product, and the sum of the three   ((C + D) / 32 + 18) u S
 //   twice the products of a tile (tile.cuh)   (C + D) u S, or where factors were rounded 4.1 (C + D + 32) u S
 //   lengths |h| that were taken too small, and the arithmetic of the bound                    (D / 32 + 12) u S
 // which is below 4 (C + D + 32) u S, or where factors were rounded 8 (C + D + 32) u S; to which rounding a factor adds
-// 2^-6 (1 + 2^-9) |g_i| |g_j|. What sums lose of products below 2^-126 is below 2^-123 C |h_i| |h_j| and 2^-120 D,
-// because no |a| is above the root of 2.
+// 2^-6 (1 + 2^-9) |g_i| |g_j|, true lengths again. What sums lose of products below 2^-126 is below 2^-123 C |h_i|
+// |h_j| and 2^-120 D, because no |a| is above the root of 2.
 #pragma once
 #include "cuda/tile.cuh"
 
@@ -64,15 +65,18 @@ struct Gradients {
     const float rounding = 0x1p-6f * (1.0f + 0x1p-6f);
     const float narrow_cross = narrow_rounded ? rounding : 0.0f;
     const float wide_cross = narrow_cross + (wide_rounded ? rounding * (1.0f + narrow_cross) : 0.0f);
+    const float vanished = static_cast<float>(c + 16) * 0x1p-126f;  // of |a|^2 at most
     const float narrow_tiny = static_cast<float>(c + 16) * 0x1p-123f, tiny = static_cast<float>(d + 16) * 0x1p-120f;
     if (threadIdx.x < 2 * kTile) {
       const int side = threadIdx.x / kTile, i = threadIdx.x % kTile, count = side ? n_centers : n_rows;
       const int64_t row = (side ? centers : rows)[i < count ? i : 0];
       memory.narrow[side][i] = row * c;
       memory.wide[side][i] = row * d;
-      memory.norm[side][i] = i < count ? norms[row] * (1.0f - slack) : __uint_as_float(0x7f800000u);
-      memory.length[side][i] = lengths[row];
-      memory.size[side][i] = sqrtf(norms[row] * (1.0f + slack));
+      const float norm = norms[row], length = lengths[row];
+      const float most = norm + length * (length * vanished);
+      memory.norm[side][i] = i < count ? norm - slack * most : __uint_as_float(0x7f800000u);
+      memory.length[side][i] = length;
+      memory.size[side][i] = sqrtf(most * (1.0f + slack));
     }
     __syncthreads();
     // From the largest that a product of the gradients can be, but for rounded factors.
