@@ -60,7 +60,7 @@ static __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) {
     double total = 0.0;
     for (int64_t c = 0; c < chunks; ++c) total += draw.sums[c];
-    double r = uniform(seed, counter) * total;
+    double r = __dmul_rn(uniform(seed, counter), total);  // rounded before anything is taken from it, as on the CPU
     int64_t hit = -1;
     if (*filled == 0 && total > 0.0)
       for (int64_t c = 0; c < chunks; ++c) {

@@ -201,6 +201,7 @@ T __ldg(const T* p) {
   return *p;
 }
 inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
 inline float __half_bits_to_float(uint16_t bits) {
   _Float16 h;

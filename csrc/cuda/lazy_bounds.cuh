@@ -58,16 +58,16 @@ __device__ __forceinline__ float lowered(const Metric& metric, int row, float bo
   const int lane = threadIdx.x % kWarp;
   float a = lane < skipped ? infinity : low[lane], b = lane + kWarp < skipped ? infinity : low[lane + kWarp];
   for (;;) {
-    const float mine = a < b ? a : b;
+    const float mine = fminf(a, b);  // NaN, of rows that nobody checked, hides no other
     if (!__any_sync(kAll, mine < bound)) return bound;
     float least = mine;
     for (int o = kWarp / 2; o > 0; o >>= 1) {
       const float other = __shfl_xor_sync(kAll, least, o);
-      least = other < least ? other : least;
+      least = fminf(least, other);
     }
     const int from = __ffs(static_cast<int>(__ballot_sync(kAll, mine == least))) - 1;
-    const int center = __shfl_sync(kAll, a < b ? lane : lane + kWarp, from);
-    if (lane == from) (a < b ? a : b) = infinity;
+    const int center = __shfl_sync(kAll, a == mine ? lane : lane + kWarp, from);
+    if (lane == from) (a == mine ? a : b) = infinity;
     const float distance = metric.exact(row, centers[center]);
     bound = distance < bound ? distance : bound;
   }

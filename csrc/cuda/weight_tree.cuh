@@ -33,7 +33,7 @@ struct WeightTree {
 
   // A warp: the row at `share` in [0, 1) of the total, which must not be 0.
   __device__ int64_t find(double share) const {
-    double rest = share * *total;
+    double rest = __dmul_rn(share, *total);  // rounded before anything is taken from it, as on the CPU
     int64_t low = 0, high = n_nodes;  // the last node that no more than `rest` stands before is among [low, high)
     while (high - low > 1) {
       const int64_t step = (high - low + kWarp - 1) / kWarp, at = low + threadIdx.x % kWarp * step;
