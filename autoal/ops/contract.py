@@ -15,6 +15,7 @@ from autoal.ops import reference
 KINDS = ("logits", "probs")
 ON_NONFINITE = ("raise", "drop")
 MAX_SEED = 2**63 - 1
+MAX_CUDA_ROWS = 2**32 - 2  # CUDA's kernels find the largest by keys that hold a row's number in 32 bits
 
 SLICE = 1 << 22  # numbers looked at together when faulty rows are searched for
 
@@ -34,6 +35,16 @@ def matrix(value: Any, name: str, shape: str) -> Tensor:
     if x.shape[-1] == 0:
         raise ValueError(f"{name} must be {shape} with at least one column, got {checks.describe(x)}")
     return x.contiguous()
+
+
+def check_rows(x: Tensor, name: str) -> None:
+    """Refuses more rows than the CUDA kernels can tell apart.
+
+    Raises:
+        ValueError: If x [N, D] is on a CUDA device and has more than ``MAX_CUDA_ROWS``.
+    """
+    if x.is_cuda and len(x) > MAX_CUDA_ROWS:
+        raise ValueError(f"{name} may have at most {MAX_CUDA_ROWS:,} rows on CUDA, got {len(x):,}: pass a CPU tensor")
 
 
 def answer(result: Tensor, like: Any) -> Any:

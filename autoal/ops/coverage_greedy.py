@@ -107,6 +107,7 @@ def coverage_greedy(
     if bandwidth is not None:
         bandwidth = _positive(bandwidth)
     x = contract.matrix(embeddings, "embeddings", "[N, D]")
+    contract.check_rows(x, "embeddings")
     w = _per_row(weights, "weights", x, LARGEST, 1.0)
     u = _per_row(gain, "gain", x, LARGEST, 1.0)
     m = _per_row(covered, "covered", x, 1.0, 0.0)

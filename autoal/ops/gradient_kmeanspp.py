@@ -54,6 +54,7 @@ def gradient_kmeanspp(
     seed = checks.as_count(seed, "seed", high=contract.MAX_SEED)
     x = contract.matrix(logits, "logits", "[N, C]")
     h = contract.matrix(embeddings, "embeddings", "[N, D]")
+    contract.check_rows(x, "logits")
     if len(x) != len(h):
         raise ValueError(f"logits and embeddings must have the same number of rows, got {len(x)} and {len(h)}")
     if x.device != h.device:

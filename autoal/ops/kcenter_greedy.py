@@ -57,6 +57,7 @@ def kcenter_greedy(
     checks.check_choice(on_nonfinite, "on_nonfinite", contract.ON_NONFINITE)
     seed = checks.as_count(seed, "seed", high=contract.MAX_SEED)
     x = contract.matrix(embeddings, "embeddings", "[N, D]")
+    contract.check_rows(x, "embeddings")
     centers = checks.as_indices(() if labeled is None else labeled, "labeled", len(x))  # [L]
     if first is not None:
         first = checks.as_count(first, "first", high=len(x) - 1, of="the rows of the pool")

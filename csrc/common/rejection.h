@@ -12,11 +12,6 @@ namespace autoal::rejection {
 constexpr int64_t kSmallest = 64, kLargest = 1024;  // proposals of a batch
 constexpr int64_t kGroup = 64;                      // weights are summed by so many (leaves), and these again (nodes)
 
-// Whether plain passes, whose draws are others, do: few picks or rows are not worth more.
-inline bool plainly(Passes passes, int64_t rows, int64_t picks) {
-  return passes == Passes::kPlain || (passes == Passes::kAuto && (picks <= 24 || rows <= 1024));
-}
-
 // Prices, in numbers multiplied: of a proposal (drawn and read at random), and of a row when all are brought up to
 // date (in order), besides its evaluations.
 constexpr int64_t kPerProposal = 1 << 14, kPerRow = 1 << 9;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "common/passes.h"
 #include "cpu/draw.h"
 #include "cpu/gradient.h"
 #include "cpu/isa.h"
@@ -96,7 +97,7 @@ void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const 
   *bad_row = pool.bad_row;
   *out.filled = 0;
   if (pool.bad_row < outputs.rows) return;
-  if (k == 0 || rejection::plainly(passes, outputs.rows, k) || !(pool.norm[pool.first] > 0.0f))
+  if (plainly(passes, outputs.rows, k) || !(pool.norm[pool.first] > 0.0f))
     return plain_passes(pool, outputs.cols, embeddings, k, seed, out, tick);
   Gradients metric(pool.a.get(), outputs.cols, pool.norm.data(), pool.length.data(), embeddings, k);
   RejectionSampler<Gradients>(metric, pool.first, k, seed, out, tick).run();

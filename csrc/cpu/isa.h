@@ -59,9 +59,4 @@ constexpr int64_t score_buffer(int64_t c) {
 }
 constexpr int64_t mc_score_buffer(int64_t c) { return c <= kFewMCClasses ? 8 * kLanes * c : 5 * padded(c); }
 
-// Whether a selection goes by plain passes: few picks or rows are not worth more.
-inline bool plainly(Passes passes, int64_t rows, int64_t picks) {
-  return passes == Passes::kPlain || (passes == Passes::kAuto && (picks <= 24 || rows <= 1024));
-}
-
 }  // namespace autoal::cpu

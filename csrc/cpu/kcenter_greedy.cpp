@@ -9,6 +9,7 @@
 
 #include "common/counts.h"
 #include "common/parallel.h"
+#include "common/passes.h"
 #include "cpu/euclidean.h"
 #include "cpu/isa.h"
 #include "cpu/lazy_bounds.h"

@@ -2,6 +2,7 @@
 #include <limits>
 #include <vector>
 
+#include "common/passes.h"
 #include "cpu/draw.h"
 #include "cpu/euclidean.h"
 #include "cpu/isa.h"
@@ -36,7 +37,7 @@ void plain_passes(const Matrix& x, int64_t first, int64_t k, uint64_t seed, cons
 void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes passes, const Selection& out,
               const Tick& tick) {
   if (first < 0) first = static_cast<int64_t>(uniform(seed, 0) * static_cast<double>(x.rows));
-  if (k == 0 || rejection::plainly(passes, x.rows, k)) return plain_passes(x, first, k, seed, out, tick);
+  if (plainly(passes, x.rows, k)) return plain_passes(x, first, k, seed, out, tick);
   Euclidean metric(x, nullptr, k);
   RejectionSampler<Euclidean>(metric, first, k, seed, out, tick).run();
 }

@@ -1,5 +1,6 @@
 // gradient_kmeanspp (BADGE): D^2 sampling over g_i = a_i (x) h_i from its factors, as kmeanspp.cu samples; the host
 // never waits.
+#include "common/passes.h"
 #include "cuda/draw.cuh"
 #include "cuda/gradient.cuh"
 #include "cuda/rejection.cuh"
@@ -159,8 +160,7 @@ void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const 
     const T* h = static_cast<const T*>(embeddings.data);
     const Gradients<T> metric{pool.a, h, n, c, d, pool.norms, pool.lengths};
     launch(op, stream, norm_kernel<T>, warp_blocks(n), h, n, c, d, pool);
-    if (k == 0 || n > kMostRows || rejection::plainly(passes, n, k))
-      return plain_passes(op, metric, pool, carve_draw(carver, n), k, seed, out, stream);
+    if (plainly(passes, n, k)) return plain_passes(op, metric, pool, carve_draw(carver, n), k, seed, out, stream);
     launch(op, stream, put_first_kernel, 1, pool, out.picks);
     launch_together(op, stream, rejection_kernel<Gradients<T>>, warp_blocks(n), 0, metric,
                     carve_rejection(carver, n, k), c + d, k, seed, out.picks, out.filled);

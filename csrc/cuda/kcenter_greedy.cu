@@ -1,6 +1,7 @@
 // kcenter_greedy: farthest-first traversal. For few picks, one launch per center; for many, one launch in all, blocked
 // lazy: a bound that is not the largest need not be up to date. Both make the same picks, and the host never waits.
 // docs/kcenter_greedy.md has the proof and the shape.
+#include "common/passes.h"
 #include "cuda/common.cuh"
 #include "cuda/euclidean.cuh"
 #include "cuda/lazy_bounds.cuh"
@@ -271,10 +272,7 @@ __global__ void __launch_bounds__(kThreads, 2) lazy_kernel(Euclidean<T> metric, 
 }
 
 // ---------------------------------------------------------------- launchers
-// Few centers or rows are not worth the barriers of a round.
-bool plainly(Passes passes, int64_t rows, int64_t centers) {
-  return passes == Passes::kPlain || (passes == Passes::kAuto && (centers <= 64 || rows <= 4096));
-}
+constexpr int64_t kFewCenters = 64, kFewRows = 4096;  // are not worth the barriers of a round
 
 template <class T>
 void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
@@ -311,7 +309,7 @@ void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers,
   Carver carver(workspace);
   with_type(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    if (k == 0 || plainly(passes, x.rows, k + n_centers)) {
+    if (k == 0 || plainly(passes, x.rows, k + n_centers, kFewCenters, kFewRows)) {
       plain_passes<T>(x, scale, centers, n_centers, first, k, out, carve_plain(carver, x.rows, k), stream);
       return;
     }

@@ -1,5 +1,6 @@
 // kmeanspp: few picks by one launch that draws and one that lowers the weights each, many by rejection from stale
 // weights in one launch; the host never waits.
+#include "common/passes.h"
 #include "cuda/draw.cuh"
 #include "cuda/euclidean.cuh"
 #include "cuda/rejection.cuh"
@@ -90,7 +91,7 @@ void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes p
   if (first < 0) first = static_cast<int64_t>(uniform(seed, 0) * static_cast<double>(x.rows));
   with_type(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const bool plain = k == 0 || x.rows > kMostRows || rejection::plainly(passes, x.rows, k);
+    const bool plain = plainly(passes, x.rows, k);
     (plain ? plain_passes<T> : by_rejection<T>)("kmeanspp", x, first, k, seed, out, workspace, stream);
   });
 }

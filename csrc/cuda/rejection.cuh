@@ -8,7 +8,6 @@
 
 namespace autoal::cuda {
 
-constexpr int64_t kMostRows = 0x7fffffff;  // larger pools take plain passes
 constexpr int kMostProposals = static_cast<int>(rejection::kLargest);
 constexpr double kInfinite = 1e300;  // no sum of floats reaches it
 constexpr int kNobody = 0x7fffffff;  // as a proposal: none

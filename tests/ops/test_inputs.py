@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from autoal import ops
 from autoal.ops import contract
@@ -107,3 +108,13 @@ def test_global_random_state_is_left_alone(pool):
         call(pool)
     assert torch.equal(torch.get_rng_state(), torch_state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
+
+
+def test_more_rows_than_cuda_numbers_are_refused():
+    with FakeTensorMode():
+        x = torch.empty(contract.MAX_CUDA_ROWS + 1, 2, device="cuda")
+        for op in (ops.kcenter_greedy, ops.coverage_greedy, lambda x, k: ops.gradient_kmeanspp(x, x, k)):
+            with pytest.raises(ValueError, match="may have at most 4,294,967,294 rows on CUDA, got 4,294,967,295"):
+                op(x, 1)
+        contract.check_rows(torch.empty(contract.MAX_CUDA_ROWS, 2, device="cuda"), "x")
+        contract.check_rows(torch.empty(2**32, 2), "x")
