@@ -1,13 +1,15 @@
 """The kernels on a GPU at the sizes that their bars name, beside what the device copies and multiplies at best.
 
 Each kernel runs in a process of its own, with a limit: one that fails or hangs leaves the figures of the others whole.
-Its answers are checked first. ``--device cpu --quick`` shows that all of it runs.
+Its answers are checked first; what is wrong with them is told beside the figures, not in their stead.
+``--device cpu --quick`` shows that all of it runs.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import torch
 from bench_coverage_greedy import assert_greedy, similarities
 from bench_gradient_kmeanspp import torch_loop as gradient_loop
-from bench_kcenter_greedy import numpy_differences, torch_products
+from bench_kcenter_greedy import FEW, torch_differences, torch_products
 from bench_kmeanspp import torch_loop as d2_loop
 from bench_knn import torch_cdist
 from bench_mc_uncertainty_scores import torch_scores as torch_mc_scores
@@ -24,7 +26,7 @@ from harness import Benchmark, PerPick, Row, pool, potential
 from torch import Tensor
 
 from autoal import ops
-from autoal.ops import reference
+from autoal.ops import native, reference
 
 SECONDS = 100  # for one kernel, its process's start included
 POOLS = "gaussian", "embedding", "mixture"
@@ -64,9 +66,11 @@ def kcenter_greedy(bench: Benchmark) -> list[Bar]:
         x = pool(name, n, d, device=bench.device)
 
         def check(x: Tensor = x) -> None:
-            small = x[:FEW_ROWS]
-            expected = numpy_differences(small.double().cpu().numpy(), 100)
-            assert ops.kcenter_greedy(small, 100, first=0).tolist() == expected, "not farthest-first"
+            small, none = x[:FEW_ROWS], torch.empty(0, dtype=torch.int64, device=x.device)
+            few = ops.kcenter_greedy(small, FEW, first=0).tolist()
+            assert few == torch_differences(small, FEW), "not farthest-first"
+            lazy, plain = (native.kcenter_greedy(small, None, none, 0, 300, p) for p in (native.LAZY, native.PLAIN))
+            assert all(map(torch.equal, lazy, plain)), "lazy is not plain to the bit"
             picks, radius = ops.kcenter_greedy(x, k, first=0, return_radius=True)
             assert len(set(picks.tolist())) == k and bool((radius[1:] <= radius[:-1]).all())
             assert abs(covering_radius(x, picks) / float(radius[-1]) - 1) < 1e-2, "not the covering radius"
@@ -194,6 +198,8 @@ def knn(bench: Benchmark) -> list[Bar]:
     return []
 
 
+WRONG: list[str] = []  # what the checks of this process have found
+
 KERNELS: dict[str, Callable[[Benchmark], list[Bar]]] = {
     function.__name__: function
     for function in (
@@ -212,8 +218,16 @@ def measure(
     repeats: int = 0,
 ) -> Row:
     """One case; the row of ours. Checks run it at full size, which warms up."""
+
+    def recorded() -> None:
+        try:
+            check()
+        except AssertionError as error:
+            traceback.print_exc()
+            WRONG.append(f"{name}: {error or 'its answer is wrong'}")
+
     at = len(bench.rows)
-    bench.case(name, ours, peers, check=check, n_bytes=n_bytes, repeats=repeats)
+    bench.case(name, ours, peers, check=recorded, n_bytes=n_bytes, repeats=repeats)
     return bench.rows[at]
 
 
@@ -226,14 +240,18 @@ def bars_of_scores(bench: Benchmark, row: Row, c: int) -> list[Bar]:
 
 
 def child(name: str, connection: Any) -> None:
-    """One kernel's process: sends its rows and bars."""
-    bench = Benchmark(name)
-    bars = KERNELS[name](bench)
-    connection.send(([asdict(row) for row in bench.rows], bars))
+    """One kernel's process: sends its rows, bars and what is wrong; the rows so far if it fails."""
+    bench, bars = Benchmark(name), []
+    try:
+        bars = KERNELS[name](bench)
+    except Exception as error:  # of any kind: the figures that there are must not be lost to it
+        traceback.print_exc()
+        WRONG.append(f"{name}: {type(error).__name__}: {error}")
+    connection.send(([asdict(row) for row in bench.rows], bars, WRONG))
 
 
-def in_own_process(name: str) -> tuple[list[dict[str, Any]], list[Bar]] | str:
-    """Rows and bars of a kernel, or what became of its process."""
+def in_own_process(name: str) -> tuple[list[dict[str, Any]], list[Bar], list[str]] | str:
+    """Rows, bars and errors of a kernel, or what became of its process."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=child, args=(name, sender))
@@ -251,7 +269,7 @@ def in_own_process(name: str) -> tuple[list[dict[str, Any]], list[Bar]] | str:
 def main() -> None:
     """All kernels, one after the other; the results are written after each."""
     bench = Benchmark("gpu_bars")
-    report: dict[str, Any] = {"rows": [], "bars": [], "failed": {}}
+    report: dict[str, Any] = {"rows": [], "bars": [], "wrong": [], "failed": {}}
     for name in KERNELS:
         answer = in_own_process(name)
         if isinstance(answer, str):
@@ -260,11 +278,14 @@ def main() -> None:
         else:
             report["rows"] += answer[0]
             report["bars"] += [{**asdict(bar), "met": bar.met} for bar in answer[1]]
+            report["wrong"] += answer[2]
         bench.write(report)
     for bar in report["bars"]:
         told = f"{bar['measured']:.3g} {bar['what']}, {bar['asked']} asked"
         print(f"{'met' if bar['met'] else 'NOT MET':8s} {bar['case']}: {told}")
-    sys.exit(bool(report["failed"]))
+    for wrong in report["wrong"]:
+        print(f"WRONG    {wrong}")
+    sys.exit(bool(report["failed"] or report["wrong"]))
 
 
 if __name__ == "__main__":
