@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from autoal import ops
-from autoal.ops import reference
+from autoal.ops import native, reference
 
 DRAWS = 6000
 # Sums of these are exact in float32, so that picks can be compared one by one.
@@ -64,13 +64,19 @@ def test_reference_draw_for_draw(lattice, seed, n, d, data):
 
 
 @pytest.mark.gpu
-def test_large_pools_are_drawn_from_alike_on_cpu_and_cuda(device, lattice):
+@pytest.mark.parametrize("passes", [native.PLAIN, native.LAZY, native.AUTO], ids=["plain", "lazy", "auto"])
+@pytest.mark.parametrize(
+    ("n", "c", "d", "k"), [(900, 4, 31, 20), (1025, 4, 1, 25), (5000, 80, 16, 300), (60_000, 70, 70, 600)]
+)
+def test_cuda_draws_what_the_cpu_does(device, dtype, lattice, n, c, d, k, passes):
     if device == "cpu":
         pytest.skip("what the others are compared to")
-    for n, d, k in ((1025, 1, 25), (5000, 16, 300), (60_000, 70, 2000)):
-        p, h = dyadic_pool(n, d, lattice, n)
-        theirs = ops.gradient_kmeanspp(p, h, k, kind="probs", seed=n)
-        assert torch.equal(ops.gradient_kmeanspp(p.to(device), h.to(device), k, kind="probs", seed=n).cpu(), theirs)
+    p, h = dyadic_pool(n, d, lattice, n)
+    p = torch.nn.functional.pad(p, (0, c - p.shape[1]))  # from 64 classes on, factors are rounded to bfloat16
+    pools = (p.to(device, dtype), h.to(device, dtype)), (p, h)
+    ours, theirs = (native.gradient_kmeanspp(x, True, 1e-3, y, k, n, passes) for x, y in pools)
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a.cpu(), b)
 
 
 @pytest.mark.filterwarnings("ignore::autoal.ops.DuplicatesWarning")

@@ -100,6 +100,32 @@ def test_lazy_is_plain_to_the_bit(device, dtype, d, kind):
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("d", [31, 64, 70, 512])  # from 64 columns on, products of factors rounded to bfloat16
+@pytest.mark.parametrize("kind", ["lattice", "real", "copies"])
+def test_lazy_is_plain_to_the_bit_on_cuda(device, dtype, d, kind, lattice):
+    """In many rounds, with and without labeled rows and scale; on a lattice both are the CPU's too."""
+    if device == "cpu":
+        pytest.skip("smaller pools are enough for the CPU's, which are compared above")
+    n, k = 20_000, 500
+    x = lattice(n, d, seed=d) if kind == "lattice" else separated(n, d, seed=d)
+    x = (x[torch.arange(n) % 400] if kind == "copies" else x).to(dtype)
+    none, some = torch.empty(0, dtype=torch.int64), torch.arange(5, n, 997)
+    for scale in (None, 2.0 ** torch.arange(n).remainder(3)):
+        for centers, first in ((none, 17), (some, -1)):
+            pool = x, scale, centers
+            on_device = [None if part is None else part.to(device) for part in pool]
+            plain = native.kcenter_greedy(*on_device, first, k, native.PLAIN)
+            assert same(native.kcenter_greedy(*on_device, first, k, native.LAZY), plain)
+            if kind == "lattice" and dtype == torch.float32:
+                assert same(native.kcenter_greedy(*pool, first, k), plain)
+
+
+def same(ours, theirs):
+    """Picks, radii and the number of those that only fill up, to the last bit."""
+    return all(torch.equal(a.cpu(), b.cpu()) for a, b in zip(ours, theirs, strict=True))
+
+
 def test_far_from_the_origin_nothing_cancels():
     x = separated(300, 16, seed=3) + 1000
     np.testing.assert_array_equal(ops.kcenter_greedy(x, 100, first=0), farthest_first(x, 100, first=0)[0])

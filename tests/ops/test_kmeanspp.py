@@ -11,7 +11,7 @@ from laws import check_law, enumerate_law, squared_distances
 from scipy.stats import chisquare
 
 from autoal import ops
-from autoal.ops import reference
+from autoal.ops import native, reference
 
 DRAWS = 6000
 
@@ -35,12 +35,16 @@ def test_the_law_across_chunks(device):
 
 
 @pytest.mark.gpu
-def test_large_pools_are_drawn_from_alike_on_cpu_and_cuda(device, lattice):
+@pytest.mark.parametrize("passes", [native.PLAIN, native.LAZY, native.AUTO], ids=["plain", "lazy", "auto"])
+@pytest.mark.parametrize(
+    ("n", "d", "k"), [(900, 31, 20), (1025, 1, 25), (5000, 16, 300), (20_000, 512, 500), (60_000, 70, 600)]
+)
+def test_cuda_draws_what_the_cpu_does(device, dtype, lattice, n, d, k, passes):
     if device == "cpu":
         pytest.skip("what the others are compared to")
-    for n, d, k in ((1025, 1, 25), (5000, 16, 300), (60_000, 70, 2000)):
-        x = lattice(n, d, high=8)
-        assert torch.equal(ops.kmeanspp(x.to(device), k, seed=n).cpu(), ops.kmeanspp(x, k, seed=n))
+    x = lattice(n, d, high=8)
+    ours, theirs = (native.kmeanspp(y, -1, k, n, passes) for y in (x.to(device, dtype), x))
+    assert torch.equal(ours[0].cpu(), theirs[0]) and int(ours[1]) == int(theirs[1])
 
 
 @given(st.integers(0, 10**6), st.integers(1, 60), st.integers(1, 5), st.data())

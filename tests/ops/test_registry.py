@@ -117,16 +117,17 @@ def test_another_stream(device, lattice):
     if device == "cpu":
         pytest.skip("CPU tensors know no streams")
     x = lattice(20_000, 64)
-    expected = ops.kcenter_greedy(x, 100, first=0)
+    expected = native.kcenter_greedy(x, None, NO_CENTERS, 0, 100)[0]
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         torch.cuda._sleep(10**8)  # whoever does not wait for this reads zeros
         produced = torch.zeros(x.shape, device=device).copy_(x.pin_memory(), non_blocking=True)
-        picks = torch.ops.autoal.kcenter_greedy(produced, None, NO_CENTERS.to(device), 0, 100)[0]
-        consumed = picks + 0
+        picks = [native.kcenter_greedy(produced, None, NO_CENTERS, 0, 100, p)[0] for p in (native.LAZY, native.PLAIN)]
+        picks.append(torch.ops.autoal.kcenter_greedy(produced, None, NO_CENTERS.to(device), 0, 100)[0])
+        consumed = torch.stack(picks) + 0
     side.synchronize()
-    assert torch.equal(consumed.cpu(), expected)
+    assert all(torch.equal(row, expected) for row in consumed.cpu())
 
 
 @pytest.mark.gpu
@@ -140,6 +141,7 @@ def test_a_captured_graph(device, lattice):
         lambda: ops.mc_uncertainty_scores(x[None]).bald,
         lambda: ops.kcenter_greedy(x, 5, first=0),
         lambda: native.kcenter_greedy(x, None, NO_CENTERS, 0, 80, native.LAZY)[0],
+        lambda: native.kcenter_greedy(x, None, NO_CENTERS, 0, 80, native.PLAIN)[0],
         lambda: ops.kmeanspp(x, 5),
         lambda: ops.kmeanspp(x, 60),
         lambda: ops.gradient_kmeanspp(probs, x, 5, kind="probs"),
