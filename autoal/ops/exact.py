@@ -19,14 +19,15 @@ COARSE = {"highest": 0.0, "high": 2.0**-9, "medium": 2.0**-6}
 def exact(q: Rows, x: Rows, k: int, metric: str, *, by_faiss: bool) -> tuple[Tensor, Tensor]:
     """Distances and positions [Q, k] of the nearest rows in (distance, position) order, k at most the number of rows.
 
-    A few rows more than k are fetched. A query is certain if the last of them is beyond its k-th direct distance by
-    more than products can be wrong; the others are searched again.
+    A few rows more than k are put in order, and one more is fetched. A query is certain if by products that one is
+    beyond its k-th direct distance by more than they can be wrong; the others are searched again.
     """
-    fetched = min(len(x), k + 1 + k // 4 if k else 0)
+    likely = min(len(x), k + k // 4)
+    fetched = min(len(x), likely + 1) if k else 0
     space = _Space(x, metric)
     values, indices = scan(q, x, fetched, metric, space.shift, by_faiss=by_faiss)
-    distances, indices = (part[:, :k] for part in in_order(q, x, indices, metric))
-    if k < fetched < len(x) and len(q):
+    distances, indices = (part[:, :k] for part in in_order(q, x, indices[:, :likely], metric))
+    if likely < fetched and len(q):
         norms = torch.cat([prepared(part, space.shift, metric).square().sum(1) for part in q.parts(TILE_ROWS)])
         far = 2 + 2 * values[:, -1] if metric == "cosine" else values[:, -1]
         last = distances[:, -1]
