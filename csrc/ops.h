@@ -96,7 +96,7 @@ struct Stream {
 // kmeanspp: D^2 sampling: first pick `first`, or uniform if -1; then row i with probability d2(i, picks) / sum.
 //   In plain passes draw number j (j = 0 is the first pick's) is uniform(seed, j) of common/random.h, looked up in the
 //   running sum of the weights: chunks of kDrawChunk rows, a chunk's sum in double, rows in order. The draws of
-//   Passes::kLazy (common/rejection.h) are others with the same law; kAuto chooses alike on all backends.
+//   Passes::kLazy (common/rejection.h) are others with the same law; kAuto (common/passes.h) chooses alike on all.
 // gradient_kmeanspp: BADGE. D^2 sampling over g_i = (p_i - onehot(argmax p_i)) (x) h_i, which is never formed:
 //   |g_i - g_j|^2 = |a_i|^2 |h_i|^2 + |a_j|^2 |h_j|^2 - 2 <a_i, a_j> <h_i, h_j>, clamped at 0. First pick: the largest
 //   |g|; then as kmeanspp, with draw number j for pick j. bad_row as in uncertainty_scores.
