@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
-from scipy.special import logsumexp, softmax
+from regression import regression
 
 import autoal
 from autoal import AutoAL, Context, DataSetOracle, Outputs
@@ -39,20 +38,6 @@ class Random(Strategy):
         return Picks(picks, np.zeros(size))
 
 
-def regression(x, y):
-    def loss(flat):
-        w = flat.reshape(-1, C)
-        z = x @ w
-        residual = softmax(z, axis=1)
-        value = (logsumexp(z, axis=1) - z[np.arange(len(y)), y]).sum() + 5 * np.square(w).sum()
-        residual[np.arange(len(y)), y] -= 1
-        return value, (x.T @ residual + 10 * w).ravel()
-
-    return minimize(loss, np.zeros(x.shape[1] * C), jac=True, method="L-BFGS-B", options={"gtol": 1e-9}).x.reshape(
-        -1, C
-    )
-
-
 def test_the_batch_kept_is_the_one_that_helps_other_samples_most(task):
     x, y = task
     labeled = np.arange(8)
@@ -64,11 +49,11 @@ def test_the_batch_kept_is_the_one_that_helps_other_samples_most(task):
     features = np.column_stack([centered * np.sqrt(128 / np.square(centered).sum(axis=1).mean()), np.ones(N)])
     row_of = {row.tobytes(): i for i, row in enumerate(x)}
     batches = [[row_of[row.tobytes()] for row in candidates[number % 2].batches[number // 2]] for number in range(12)]
-    right = (features @ regression(features[labeled], y[labeled])).argmax(axis=1) == y
+    right = (features @ regression(features[labeled], y[labeled], C)).argmax(axis=1) == y
     gains = []
     for batch in batches:
         known = np.concatenate([labeled, batch])
-        after = (features @ regression(features[known], y[known])).argmax(axis=1) == y
+        after = (features @ regression(features[known], y[known], C)).argmax(axis=1) == y
         others = np.setdiff1d(np.arange(N), known)
         gains.append((after[others].astype(int) - right[others]).sum() / (N - 8))
     best = int(np.argmax(gains))

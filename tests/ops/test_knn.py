@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import copy
 import subprocess
 import sys
 
@@ -292,7 +292,7 @@ def test_a_pair_that_keeps_its_attributes():
     found = ops.knn(x, x, 2)
     distances, indices = found
     assert found[0] is distances and found.indices is indices and len(found) == 2
-    twin = pickle.loads(pickle.dumps(found))
+    twin = copy.deepcopy(found)
     assert (twin.recall, twin.nprobe, twin.backend) == (found.recall, found.nprobe, found.backend)
     np.testing.assert_array_equal(twin.indices, indices)
 

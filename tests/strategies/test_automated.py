@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
-from scipy.special import logsumexp, softmax
+from regression import prepared, regression
+from scipy.special import softmax
 from scipy.stats import chisquare
 
 import autoal
@@ -57,25 +57,6 @@ def best(task, column, labeled=LABELED):
     """The unlabeled samples, the largest value of the column first."""
     rest = np.setdiff1d(np.arange(N), labeled)
     return rest[np.argsort(-task[0][rest, column], kind="stable")]
-
-
-def regression(x, y):
-    def loss(flat):
-        w = flat.reshape(-1, C)
-        z = x @ w
-        residual = softmax(z, axis=1)
-        value = (logsumexp(z, axis=1) - z[np.arange(len(y)), y]).sum() + 5 * np.square(w).sum()
-        residual[np.arange(len(y)), y] -= 1
-        return value, (x.T @ residual + 10 * w).ravel()
-
-    return minimize(loss, np.zeros(x.shape[1] * C), jac=True, method="L-BFGS-B", options={"gtol": 1e-9}).x.reshape(
-        -1, C
-    )
-
-
-def prepared(x):
-    centered = x.astype(np.float64) - x.astype(np.float64).mean(axis=0)
-    return np.column_stack([centered * np.sqrt(128 / np.square(centered).sum(axis=1).mean()), np.ones(len(x))])
 
 
 @pytest.mark.parametrize("make", [Albl, Tailor, SelectAL])
@@ -169,7 +150,7 @@ class TestAlbl:
             labeled = np.concatenate([labeled, query.indices])
             asked.extend(query.indices)
             features = prepared(x)
-            predicted = (features @ regression(features[labeled], y[labeled])).argmax(axis=1)
+            predicted = (features @ regression(features[labeled], y[labeled], C)).argmax(axis=1)
             reward = sum((predicted[i] == y[i]) / q for i, q in zip(asked, q_of, strict=True)) / (N * self.HORIZON)
             for advice, q_index in updates:
                 bonus = 1 / p * math.sqrt(math.log(3 / 0.1) / (3 * self.HORIZON))
@@ -189,7 +170,7 @@ class TestAlbl:
         x, y = task
         features = prepared(x)
         unlabeled = np.setdiff1d(np.arange(N), LABELED)
-        right = (features @ regression(features[LABELED], y[LABELED])).argmax(axis=1) == y
+        right = (features @ regression(features[LABELED], y[LABELED], C)).argmax(axis=1) == y
         estimates = []
         for seed in range(400):
             strategy = Albl((Column(0), Column(1)), horizon=1)
@@ -263,7 +244,7 @@ class TestSelectAL:
             for arm in range(2):
                 removed = pool[np.argsort(-task[0][labeled[pool], arm], kind="stable")[:3]]
                 rows = np.concatenate([kept, np.setdiff1d(pool, removed)])
-                p = softmax(features[test] @ regression(features[rows], y[rows]), axis=1)
+                p = softmax(features[test] @ regression(features[rows], y[rows], C), axis=1)
                 wrong, unsure = (p.argmax(axis=1) != y[test]).mean(), 1 - p[np.arange(6), y[test]].mean()
                 assert got[repeat, arm] == pytest.approx(wrong + 1e-6 * unsure, abs=2e-9)
 
@@ -297,7 +278,7 @@ def test_missing_outputs_are_drawn_from_fit_net(task):
     context = context_of(task)
     asked = Tailor(("margin", "bald")).query(context, 6)
     features = prepared(task[0])
-    p = softmax(features @ regression(features[LABELED], task[1][LABELED]), axis=1)
+    p = softmax(features @ regression(features[LABELED], task[1][LABELED], C), axis=1)
     p = np.sort(p, axis=1)
     rest = np.setdiff1d(np.arange(N), LABELED)
     margin = rest[np.argsort(p[rest, -1] - p[rest, -2])[:6]]

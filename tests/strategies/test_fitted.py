@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
+from regression import prepared, regression
 from scipy.special import logsumexp, softmax
 from scipy.stats import entropy, multivariate_normal
 
@@ -30,28 +30,6 @@ def blobs():
 def context_of(blobs, seed=0, **outputs):
     x, y, labeled = blobs
     return Context.of(Outputs(embeddings=x, **outputs), labeled, y[labeled], n_classes=C, seed=seed)
-
-
-def prepared(x):
-    """Centered, scaled to a mean squared norm of 128, with a column of ones."""
-    centered = x.astype(np.float64) - x.astype(np.float64).mean(axis=0)
-    return np.column_stack([centered * np.sqrt(128 / np.square(centered).sum(axis=1).mean()), np.ones(len(x))])
-
-
-def regression(x, y):
-    """W of softmax regression: summed cross-entropy of x [L, D], y [L] plus 5 |W|^2."""
-
-    def loss(flat):
-        w = flat.reshape(-1, C)
-        z = x @ w
-        residual = softmax(z, axis=1)
-        value = (logsumexp(z, axis=1) - z[np.arange(len(y)), y]).sum() + 5 * np.square(w).sum()
-        residual[np.arange(len(y)), y] -= 1
-        return value, (x.T @ residual + 10 * w).ravel()
-
-    return minimize(loss, np.zeros(x.shape[1] * C), jac=True, method="L-BFGS-B", options={"gtol": 1e-9}).x.reshape(
-        -1, C
-    )
 
 
 @pytest.fixture
@@ -90,7 +68,7 @@ class TestEnsemble:
         votes = np.zeros((N, C), int)
         for _ in range(4):
             drawn = labeled[rng.integers(30, size=30)]
-            votes[np.arange(N), (features @ regression(features[drawn], y[drawn])).argmax(axis=1)] += 1
+            votes[np.arange(N), (features @ regression(features[drawn], y[drawn], C)).argmax(axis=1)] += 1
         got = EnsembleVariationRatio(members=4).score(context).numpy()
         differ = np.flatnonzero(~np.isclose(got, 1 - votes.max(axis=1) / 4))
         assert len(differ) <= 1, "a vote within the fit's tolerance"
@@ -113,12 +91,12 @@ class TestCeal:
     def test_scores_come_from_a_classifier_of_labels_and_pseudo_labels(self, blobs, measure):
         x, y, labeled = blobs
         features, unlabeled = prepared(x), np.setdiff1d(np.arange(N), labeled)
-        p = softmax(features @ regression(features[labeled], y[labeled]), axis=1)
+        p = softmax(features @ regression(features[labeled], y[labeled], C), axis=1)
         sure = unlabeled[entropy(p[unlabeled], axis=1) < 0.2]
         assert 5 < len(sure) < 100
         rows = np.concatenate([labeled, sure])
         taught = np.concatenate([y[labeled], p[sure].argmax(axis=1)])
-        p = softmax(features @ regression(features[rows], taught), axis=1)
+        p = softmax(features @ regression(features[rows], taught, C), axis=1)
         ordered = np.sort(p, axis=1)
         want = {"entropy": entropy(p, axis=1), "least_confidence": 1 - ordered[:, -1]}
         want["margin"] = want["least_confidence"] + ordered[:, -2]
@@ -130,7 +108,7 @@ class TestCeal:
     def test_without_confident_predictions_it_is_the_measure(self, blobs):
         features = prepared(blobs[0])
         labeled = blobs[2]
-        p = softmax(features @ regression(features[labeled], blobs[1][labeled]), axis=1)
+        p = softmax(features @ regression(features[labeled], blobs[1][labeled], C), axis=1)
         strategy = Ceal(threshold=0)
         np.testing.assert_allclose(strategy.score(context_of(blobs)).numpy(), entropy(p, axis=1), atol=2e-3)
         assert not len(strategy.pseudo_labels[0])
