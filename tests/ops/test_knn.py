@@ -349,12 +349,12 @@ print(max(peak) - peak[0])
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_no_copy_of_a_memory_map(tmp_path, backend):
-    mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "f4", (200_000, 256))  # 205 MB, sparse on disk
+    mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "f4", (400_000, 256))  # 410 MB, sparse on disk
     mapped[::1000] = 1
     mapped.flush()
     command = [sys.executable, "-c", HELD, str(tmp_path / "x.npy"), backend]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert float(run.stdout) < 60, "MB"
+    assert float(run.stdout) < 200, "MB"  # what every core's buffers take, half of the pool at most
 
 
 def test_which_one_ran(monkeypatch):
