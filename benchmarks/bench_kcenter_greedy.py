@@ -74,10 +74,6 @@ def main() -> None:
             assert ours == numpy_differences(small.double().numpy(), 100), "not farthest-first"
             assert ops.kcenter_greedy(y, FEW, first=0).tolist() == torch_differences(y, FEW)
             assert ops.kcenter_greedy(y, 100, first=0).tolist() == plain_passes(y, 100)
-            if not y.is_cuda:
-                for package, call in PACKAGES.items():
-                    if peers.module_or_none(package):
-                        assert call(small.numpy(), 20) == ours[:20], package
 
         cover = peers.compiled(lambda nearest, x, c: torch.minimum(nearest, (x - c).square().sum(1)))
         others: dict[str, Callable[[], Any] | PerPick] = {
@@ -89,7 +85,10 @@ def main() -> None:
         if not y.is_cuda:
             for package, call in PACKAGES.items():
                 if peers.module_or_none(package):
-                    others[package] = PerPick(lambda n, y=y, call=call: call(y.numpy(), n), k)
+                    small = x[:4096].numpy()  # float32 products lose small distances beside large norms
+                    same = call(small, 20) == numpy_differences(small.astype(np.float64), 20)
+                    who = package if same else f"{package}, other picks"
+                    others[who] = PerPick(lambda n, y=y, call=call: call(y.numpy(), n), k)
                 else:
                     print(f"left out: {package} is not installed")
         bench.case(
