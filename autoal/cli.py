@@ -16,7 +16,8 @@ EXIT_FAULT = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 COMMANDS = {
-    "run": "compare strategies on data sets: learning curves, statistics, pictures",
+    "run": "compare strategies on data sets: learning curves, statistics, pictures, a report",
+    "compare": "the same, or statistics and a report over the results of earlier runs",
     "select": "say which samples of your own pool to label next",
     "strategies": "what strategies there are and what each needs",
     "datasets": "what data sets there are and where they come from",
@@ -25,6 +26,7 @@ COMMANDS = {
 EXAMPLES = """examples:
   autoal run --dataset digits --strategy autoal --strategy margin --strategy random --seeds 5 --out results/digits
   autoal run --dataset path/to/set.npz --out results/mine        (arrays x_train, y_train, x_test, y_test)
+  autoal compare results/digits results/mine --out results/both
   autoal select --embeddings e.npy --labeled labeled.npy --labels y.npy -n 100 --out picks.csv
 """
 
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.call(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        hint = "; the same command goes on where it was" if command == "run" else ""
+        hint = "; the same command goes on where it was" if command in ("run", "compare") else ""
         print(f"autoal: interrupted{hint}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of stdout has gone: its business

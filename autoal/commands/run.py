@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from autoal import checks, files
-from autoal.commands.table import table
+from autoal.commands.results import print_statistics
 from autoal.experiment import datasets
-from autoal.experiment.cells import Settings, check_strategy
-from autoal.experiment.grid import check_data, run_grid
+from autoal.experiment.cells import Settings
+from autoal.experiment.conditions import Condition
+from autoal.experiment.grid import check_data, default_jobs, run_grid
+from autoal.experiment.own_strategy import named
+from autoal.experiment.sizes import parse_size
+from autoal.experiment.statistics import check_reference
 from autoal.models import DEVICES, MODELS
 from autoal.search.autoal import SEARCHES, VARIANTS, AutoAL
 
@@ -21,17 +25,29 @@ MOST_SEEDS = 100_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    default = Settings()
+    add_grid_arguments(parser, required=True)
+    add_result_arguments(parser)
+
+
+def add_grid_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """The options that say what is run, and how; ``required``: whether there must be a data set."""
+    default, untouched = Settings(), Condition()
     add = parser.add_argument
     add(
         "--dataset",
         action="append",
-        required=True,
+        required=required,
         help="name (see: autoal datasets) or path of an .npz; may be given again",
     )
     add("--strategy", action="append", help=f"may be given again; default: {', '.join(DEFAULT_STRATEGIES)}")
-    add("--initial-size", type=int, default=default.initial_size, help="random labels of round 0 (%(default)s)")
-    add("--query-size", type=int, default=default.query_size, help="labels per round (%(default)s)")
+    size = {"type": parse_size, "metavar": "SIZE"}
+    add("--initial-size", default=default.initial_size, **size, help="random labels of round 0 (%(default)s)")
+    add(
+        "--query-size",
+        default=default.query_size,
+        **size,
+        help="labels per round (%(default)s); C, 2C: a multiple of the number of classes",
+    )
     add("--rounds", type=int, default=default.rounds, help="rounds after round 0 (%(default)s)")
     add("--seeds", type=int, default=3, help="paired repetitions, seeds 0..SEEDS-1 (%(default)s)")
     add("--model", default=default.model, help=f"task model: {', '.join(MODELS)} (%(default)s)")
@@ -41,45 +57,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--variant", help=f"of autoal: {', '.join(VARIANTS)}")
     add("--search", help=f"of autoal: {', '.join(SEARCHES)}")
     add("--candidates", type=names, help="of autoal: names of strategies, a,b,c")
-    add("--out", required=True, help="folder for the results; given again, the same command goes on where it was")
+    of_pool = parser.add_argument_group("conditions of the pool, drawn by the seed; the test set stays as it is")
+    of_pool.add_argument("--imbalance", type=float, default=untouched.imbalance, help="largest : smallest class")
+    of_pool.add_argument("--pool-size", type=int, help="a random part of the pool")
+    of_pool.add_argument("--label-noise", type=float, default=untouched.label_noise, help="share of wrong labels")
+    of_pool.add_argument("--duplicates", type=int, default=untouched.duplicates, help="times each sample is there")
+    add("--jobs", type=int, help="runs at a time, each in a process of one thread (one per core; on CUDA, one)")
     add("--quiet", action="store_true", help="no progress bars")
 
 
+def add_result_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say what becomes of the records."""
+    parser.add_argument("--reference", help="strategy the others are tested against (autoal, else the first)")
+    parser.add_argument(
+        "--out", required=True, help="folder for the results; given again, the same command goes on where it was"
+    )
+
+
 def call(arguments: argparse.Namespace) -> None:
-    """Runs the grid and prints its summary."""
+    """Runs the grid and prints its statistics."""
     strategies = list(dict.fromkeys(arguments.strategy or DEFAULT_STRATEGIES))
     for name in strategies:
-        check_strategy(name)
+        named(name)
+    check_reference(arguments.reference, strategies)
     checks.as_count(arguments.seeds, "seeds", low=1, high=MOST_SEEDS)
     for name in ("variant", "search", "candidates"):
         if getattr(arguments, name) is not None and AutoAL.name not in strategies:
             raise ValueError(f"--{name} is of autoal, which is not among the strategies: add --strategy autoal")
     if not arguments.out:
         raise ValueError("--out must name a folder, got an empty name")
-    settings = Settings(
-        initial_size=arguments.initial_size,
-        query_size=arguments.query_size,
-        rounds=arguments.rounds,
-        model=arguments.model,
-        device=arguments.device,
-        variant=arguments.variant,
-        search=arguments.search,
-        candidates=arguments.candidates,
-    )
+    settings = Settings(**{field.name: getattr(arguments, field.name) for field in fields(Settings)})
     settings.check()
+    condition = Condition(**{field.name: getattr(arguments, field.name) for field in fields(Condition)})
+    condition.check()
+    jobs = default_jobs(settings) if arguments.jobs is None else checks.as_count(arguments.jobs, "jobs", low=1)
     files.writable_folder(arguments.out, "--out")
-    progress = not arguments.quiet
+    progress, seeds = not arguments.quiet, range(arguments.seeds)
     sets = [
         datasets.load(name, features=arguments.features, folder=arguments.data_folder, progress=progress)
         for name in dict.fromkeys(arguments.dataset)
     ]
-    check_data(sets, settings)
+    check_data(sets, settings, condition, seeds)
     for one in sets:
-        print(describe(one), file=sys.stderr)
-    summary = run_grid(sets, strategies, range(arguments.seeds), settings, arguments.out, progress=progress)
-    print(summary_table(summary))
-    pictures = ", ".join(path.name for path in sorted(Path(arguments.out).iterdir()) if path.is_file())
-    print(f"\nin {arguments.out}: {pictures}")
+        print(describe(one, condition), file=sys.stderr)
+    summary = run_grid(
+        sets,
+        strategies,
+        seeds,
+        settings,
+        arguments.out,
+        condition=condition,
+        reference=arguments.reference,
+        jobs=jobs,
+        progress=progress,
+    )
+    print_statistics(summary, Path(arguments.out))
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -87,25 +119,11 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
-def describe(data: datasets.DataSet) -> str:
-    """One line on a data set: its size, features and source."""
+def describe(data: datasets.DataSet, condition: Condition) -> str:
+    """One line on a data set: its size, features, source, and what is done to its pool."""
     shape = " x ".join(str(axis) for axis in data.x_train.shape[1:])
+    done = f"; pool with {condition.label}: {condition.size(data, 0):,}" if condition.label else ""
     return (
         f"{data.name}: pool {len(data.x_train):,}, test {len(data.x_test):,}, {data.n_classes} classes, "
-        f"{shape} {data.features}; from {data.source}"
+        f"{shape} {data.features}; from {data.source}{done}"
     )
-
-
-def summary_table(summary: dict[str, Any]) -> str:
-    """Strategies, best first: AULC with its standard error, of each data set too if there are several; query time."""
-    by_dataset = summary["aulc_by_dataset"] if len(summary["aulc_by_dataset"]) > 1 else {}
-    rows = []
-    for strategy in sorted(summary["aulc"], key=lambda name: -summary["aulc"][name]["mean"]):
-        areas = [summary["aulc"][strategy], *(of_set[strategy] for of_set in by_dataset.values())]
-        rows.append([strategy, *map(percent, areas), f"{summary['query_seconds'][strategy]['mean']:.3f}"])
-    return table(["strategy", "AULC %", *by_dataset, "seconds per query"], rows)
-
-
-def percent(area: dict[str, Any]) -> str:
-    """``93.60 ± 0.20``; without an error where there is one seed."""
-    return f"{100 * area['mean']:.2f}" + ("" if area["sem"] is None else f" ± {100 * area['sem']:.2f}")

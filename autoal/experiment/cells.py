@@ -1,26 +1,28 @@
-"""One cell of a grid: a data set, a strategy, a seed and the settings; its records, stored once it is finished."""
+"""One cell of a grid: a data set, a condition, a strategy, a seed, the settings; its records, once it is finished."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import autoal
 from autoal import checks, files, models
 from autoal.experiment.boss import ORACLE_STRATEGIES
+from autoal.experiment.conditions import AS_IT_IS, Condition, task
 from autoal.experiment.datasets import DataSet
 from autoal.experiment.metrics import Record, accuracy, balanced_accuracy
+from autoal.experiment.own_strategy import OwnStrategy
+from autoal.experiment.sizes import Size, check_size, labels_of
 from autoal.learner import ActiveLearner, Round
 from autoal.oracle import DataSetOracle, Oracle
 from autoal.search.autoal import AutoAL
-from autoal.strategies import STRATEGIES, Strategy, resolve
+from autoal.strategies import Strategy, resolve
 
 REVISION = 2  # of the records and of what decides them; a new number recomputes within a version of the package
 
@@ -30,16 +32,16 @@ class Settings:
     """What all cells of a grid share.
 
     Attributes:
-        initial_size: Labels of round 0.
-        query_size: Labels per later round.
+        initial_size: Labels of round 0; "C" or "2C" are multiples of the number of classes.
+        query_size: Labels per later round, likewise.
         rounds: Rounds after round 0.
         model: Name of the task model.
         device: "auto", "cpu" or "cuda".
         variant, search, candidates: Of ``AutoAL``; None leaves its default.
     """
 
-    initial_size: int = 20
-    query_size: int = 20
+    initial_size: Size = 20
+    query_size: Size = 20
     rounds: int = 10
     model: str = "linear"
     device: str = "auto"
@@ -49,10 +51,16 @@ class Settings:
 
     def check(self) -> None:
         """Raises ValueError if a name is unknown, a device is not there, or a count is out of range."""
-        for name in ("initial_size", "query_size", "rounds"):
-            checks.as_count(getattr(self, name), name, low=1)
+        check_size(self.initial_size, "initial_size")
+        check_size(self.query_size, "query_size")
+        checks.as_count(self.rounds, "rounds", low=1)
         models.make(self.model, device=self.device)
         self.autoal()
+
+    def of(self, n_classes: int) -> Settings:
+        """These settings for a data set of ``n_classes``: sizes in labels."""
+        initial, query = labels_of(self.initial_size, n_classes), labels_of(self.query_size, n_classes)
+        return replace(self, initial_size=initial, query_size=query)
 
     def strategy(self, name: str, oracle: Oracle) -> Strategy:
         """A new object of the strategy ``name`` with these settings; only an oracle strategy is given the oracle."""
@@ -68,13 +76,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is run once; ``key`` names its file."""
+    """What is run once; ``key`` names its file. Its settings are those of its number of classes (``Settings.of``)."""
 
     dataset: str
     fingerprint: str  # of the data themselves: another set under the same name is another cell
     strategy: str
     seed: int
     settings: Settings
+    condition: Condition = AS_IT_IS
+    own: OwnStrategy | None = None  # the class, where ``strategy`` is the name of a user's
 
     @property
     def key(self) -> str:
@@ -84,9 +94,18 @@ class Cell:
             settings.pop(name)
         if self.strategy == AutoAL.name:  # no other strategy reads them
             settings["autoal"] = self.settings.autoal().settings
-        code = {"version": autoal.__version__, "revision": REVISION}
-        content = {**asdict(self), "settings": settings, **code}
+        content = {"dataset": self.dataset, "fingerprint": self.fingerprint, "strategy": self.strategy}
+        content |= {"seed": self.seed, "settings": settings, "version": autoal.__version__, "revision": REVISION}
+        if self.condition.label:
+            content["condition"] = asdict(self.condition)
+        if self.own is not None:
+            content["own"] = [self.own.path, self.own.source]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{task(self.dataset, self.condition.label)}, {self.strategy}, seed {self.seed}"
 
     def path(self, folder: Path) -> Path:
         """Where its records are kept in the grid's folder."""
@@ -115,12 +134,6 @@ class Cell:
         files.atomic_write_text(self.path(folder), "".join(json.dumps(record) + "\n" for record in records))
 
 
-def check_strategy(name: str) -> None:
-    """Raises ValueError if no strategy has that name; oracle strategies may be compared with."""
-    if name not in STRATEGIES and name not in ORACLE_STRATEGIES:
-        raise checks.unknown_name("strategy", name, [*STRATEGIES, *ORACLE_STRATEGIES])
-
-
 def fingerprint(data: DataSet) -> str:
     """SHA-256 over a data set's arrays."""
     digest = hashlib.sha256()
@@ -133,14 +146,17 @@ def fingerprint(data: DataSet) -> str:
 def run_cell(cell: Cell, data: DataSet, on_round: Callable[[], None] = lambda: None) -> list[Record]:
     """Runs a cell: R + 1 records, round 0 being the state after the initial labels.
 
-    The initial sample and the task model depend on the seed alone, so cells of one seed are paired across strategies.
+    The pool, the initial sample and the task model depend on the seed alone, so cells of one seed are paired across
+    strategies.
     """
     settings = cell.settings
+    assert isinstance(settings.initial_size, int) and isinstance(settings.query_size, int), "Settings.of comes first"
+    data = cell.condition.applied(data, cell.seed)
     oracle = DataSetOracle(data.y_train)
     learner = ActiveLearner(
         data.x_train,
         models.make(settings.model, device=settings.device),
-        settings.strategy(cell.strategy, oracle),
+        settings.strategy(cell.strategy, oracle) if cell.own is None else cell.own.cls(),
         oracle=oracle,
         initial_size=settings.initial_size,
         query_size=settings.query_size,
@@ -148,7 +164,7 @@ def run_cell(cell: Cell, data: DataSet, on_round: Callable[[], None] = lambda: N
         n_classes=data.n_classes,
         seed=cell.seed,
     )
-    x_test = torch.from_numpy(data.x_test)
+    x_test = checks.tensor_of(data.x_test)
     records: list[Record] = []
 
     def record(done: Round) -> None:
@@ -164,6 +180,8 @@ def run_cell(cell: Cell, data: DataSet, on_round: Callable[[], None] = lambda: N
             "query_seconds": done.query_seconds,
             "fit_seconds": done.fit_seconds,
         }
+        if cell.condition.label:
+            line["condition"] = cell.condition.label
         if done.query.strategy_weights:
             line["strategy_weights"] = done.query.strategy_weights
         records.append(line)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from autoal.cli import main
-from autoal.commands.run import summary_table
+from autoal.commands.results import summary_table
 
-RUN = ["run", "--dataset", "digits", "--rounds", "2", "--query-size", "10", "--seeds", "2", "--quiet"]
+RUN = ["run", "--dataset", "digits", "--rounds", "2", "--query-size", "10", "--seeds", "2", "--jobs", "1", "--quiet"]
 
 
 @pytest.fixture

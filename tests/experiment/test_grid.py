@@ -95,7 +95,14 @@ def test_pictures_are_about_the_results(tmp_path, data):
     run_grid([data], ["autoal", "random"], [0], SMALL, tmp_path)
     assert "strategy_weights.png" in files(tmp_path)
     run_grid([data], ["random"], [0], SMALL, tmp_path)
-    assert files(tmp_path) == ["cells", "config.json", "learning_curve.png", "metrics.jsonl", "summary.json"]
+    assert files(tmp_path) == [
+        "cells",
+        "config.json",
+        "learning_curve.png",
+        "metrics.jsonl",
+        "report.html",
+        "summary.json",
+    ]
 
 
 def test_faults_of_later_sets_are_told_before_the_first_is_run(tmp_path, data, make_data, ran):
