@@ -79,26 +79,26 @@ def run_grid(
     cells = [
         Cell(one.name, marks[one.name], name, seed, settings.of(one.n_classes), condition, own)
         for one in data
-        for seed in seeds
+        for seed in dict.fromkeys(seeds)
         for name, own in contenders
     ]
-    done: dict[Cell, list[Record]] = {}
+    done: dict[str, list[Record]] = {}  # by title
     with tqdm(total=len(cells) * (settings.rounds + 1), unit="round", disable=None if progress else True) as bar:
         for cell in cells:
             stored = cell.load(folder)
             if stored is not None:
-                done[cell] = stored
+                done[cell.title] = stored
                 bar.update(settings.rounds + 1)
-        missing = [cell for cell in cells if cell not in done]
+        missing = [cell for cell in cells if cell.title not in done]
         run = run_here(missing, data, bar.update) if jobs == 1 else workers.run_cells(missing, data, jobs, bar.update)
         measured = {"jobs": jobs, "threads": torch.get_num_threads() if jobs == 1 else 1}
         with closing(run):
             for cell, records in run:
-                done[cell] = [record | measured for record in records]
-                cell.save(folder, done[cell])
+                done[cell.title] = [record | measured for record in records]
+                cell.save(folder, done[cell.title])
                 bar.set_description(cell.title)
     cells.sort(key=lambda cell: ([one.name for one in data].index(cell.dataset), names.index(cell.strategy)))
-    records = [record for cell in cells for record in done[cell]]
+    records = [record for cell in cells for record in done[cell.title]]
     config = config_of(data, marks, dict(contenders), seeds, settings, condition)
     return results.write(folder, records, config, reference)
 
