@@ -40,14 +40,9 @@ def add_grid_arguments(parser: argparse.ArgumentParser, *, required: bool) -> No
         help="name (see: autoal datasets) or path of an .npz; may be given again",
     )
     add("--strategy", action="append", help=f"may be given again; default: {', '.join(DEFAULT_STRATEGIES)}")
-    size = {"type": parse_size, "metavar": "SIZE"}
-    add("--initial-size", default=default.initial_size, **size, help="random labels of round 0 (%(default)s)")
-    add(
-        "--query-size",
-        default=default.query_size,
-        **size,
-        help="labels per round (%(default)s); C, 2C: a multiple of the number of classes",
-    )
+    sized = "(%(default)s; C, 2C: multiples of the number of classes)"
+    add("--initial-size", type=parse_size, default=default.initial_size, help=f"random labels of round 0 {sized}")
+    add("--query-size", type=parse_size, default=default.query_size, help=f"labels per round {sized}")
     add("--rounds", type=int, default=default.rounds, help="rounds after round 0 (%(default)s)")
     add("--seeds", type=int, default=3, help="paired repetitions, seeds 0..SEEDS-1 (%(default)s)")
     add("--model", default=default.model, help=f"task model: {', '.join(MODELS)} (%(default)s)")

@@ -94,7 +94,7 @@ class Cell:
             settings.pop(name)
         if self.strategy == AutoAL.name:  # no other strategy reads them
             settings["autoal"] = self.settings.autoal().settings
-        content = {"dataset": self.dataset, "fingerprint": self.fingerprint, "strategy": self.strategy}
+        content: dict[str, Any] = {"dataset": self.dataset, "fingerprint": self.fingerprint, "strategy": self.strategy}
         content |= {"seed": self.seed, "settings": settings, "version": autoal.__version__, "revision": REVISION}
         if self.condition.label:
             content["condition"] = asdict(self.condition)
@@ -143,7 +143,7 @@ def fingerprint(data: DataSet) -> str:
     return digest.hexdigest()
 
 
-def run_cell(cell: Cell, data: DataSet, on_round: Callable[[], None] = lambda: None) -> list[Record]:
+def run_cell(cell: Cell, data: DataSet, on_round: Callable[[], object] = lambda: None) -> list[Record]:
     """Runs a cell: R + 1 records, round 0 being the state after the initial labels.
 
     The pool, the initial sample and the task model depend on the seed alone, so cells of one seed are paired across

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from autoal.experiment.datasets import DataSet
 from autoal.experiment.metrics import Record
 from autoal.experiment.own_strategy import named
 from autoal.experiment.statistics import check_reference
+from autoal.experiment.workers import Finished
 from autoal.strategies import Strategy
 
 
@@ -103,9 +104,7 @@ def run_grid(
     return results.write(folder, records, config, reference)
 
 
-def run_here(
-    cells: Sequence[Cell], data: Sequence[DataSet], on_round: Callable[[], object]
-) -> Iterator[tuple[Cell, list[Record]]]:
+def run_here(cells: Sequence[Cell], data: Sequence[DataSet], on_round: Callable[[], object]) -> Finished:
     """Each cell with its records, one after the other, in this process."""
     set_of = {one.name: one for one in data}
     for cell in cells:

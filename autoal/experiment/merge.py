@@ -94,7 +94,8 @@ def check_settings(one: Config, other: Config, first: Path, second: Path) -> Non
 def strategy_settings(config: Config, name: str) -> Any:
     """What decides a strategy beside its name: the settings of AutoAL, the source of a user's class."""
     if name == AutoAL.name:
-        return Settings(**{part: config.get(part) for part in OF_AUTOAL}).autoal().settings
+        own: dict[str, Any] = {part: config.get(part) for part in OF_AUTOAL}
+        return Settings(**own).autoal().settings
     return config.get("own", {}).get(name)
 
 

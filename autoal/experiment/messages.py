@@ -30,8 +30,8 @@ def cell_of(message: dict[str, Any]) -> Cell:
     settings, candidates = message["settings"], message["settings"]["candidates"]
     settings = Settings(**{**settings, "candidates": None if candidates is None else tuple(candidates)})
     own = None if message["own"] is None else OwnStrategy.imported(*message["own"])
-    plain = (message[name] for name in ("dataset", "fingerprint", "strategy", "seed"))
-    return Cell(*plain, settings, Condition(**message["condition"]), own)
+    plain = {name: message[name] for name in ("dataset", "fingerprint", "strategy", "seed")}
+    return Cell(**plain, settings=settings, condition=Condition(**message["condition"]), own=own)
 
 
 def write(data: DataSet, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def mean_sem(values: Iterable[float]) -> dict[str, float | int | None]:
     return {"mean": float(array.mean()), "sem": sem, "n": len(array)}
 
 
-def over_tasks(areas: dict[Run, float], strategy: str) -> dict[str, float | int | None]:
+def over_tasks(areas: Mapping[Run, float], strategy: str) -> dict[str, float | int | None]:
     """A strategy's mean over the tasks of its means; the error is over the seeds that all its tasks have.
 
     How far tasks differ is no error.
@@ -63,7 +63,7 @@ def over_tasks(areas: dict[Run, float], strategy: str) -> dict[str, float | int 
     return mean_sem(float(np.mean([of_seed[seed] for of_seed in of_task.values()])) for seed in sorted(common))
 
 
-def by_task(areas: dict[Run, float]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+def by_task(areas: Mapping[Run, float]) -> dict[str, dict[str, dict[str, float | int | None]]]:
     """``[task][strategy]``: mean and standard error over the seeds."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for (name, strategy, _), area in areas.items():

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -26,6 +26,7 @@ from autoal.experiment.metrics import Record
 # The interpreter's own search path comes first, so that a folder it happens to be started in cannot stand before it.
 START = "import sys; sys.path[:] = sys.argv[3:]; from autoal.experiment.worker import main; main()"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "AUTOAL_NUM_THREADS")
+Finished = Generator[tuple[Cell, list[Record]], None, None]
 
 
 @dataclass
@@ -37,9 +38,7 @@ class Worker:
     cell: Cell
 
 
-def run_cells(
-    cells: Sequence[Cell], data: Sequence[DataSet], jobs: int, on_round: Callable[[], object]
-) -> Iterator[tuple[Cell, list[Record]]]:
+def run_cells(cells: Sequence[Cell], data: Sequence[DataSet], jobs: int, on_round: Callable[[], object]) -> Finished:
     """Each cell with its records, in the order in which they are finished.
 
     The processes end with the iterator, however it ends: they hold nothing that would have to be saved.
@@ -56,7 +55,7 @@ def run_cells(
     folder_of = {one.name: str(number) for number, one in enumerate(data)}
     waiting, workers = deque(cells), dict[Connection, Worker]()
     with tempfile.TemporaryDirectory(prefix="autoal-") as folder:
-        for one in data:
+        for one in [one for one in data if any(cell.dataset == one.name for cell in cells)]:
             messages.write(one, Path(folder) / folder_of[one.name])
         try:
             for _ in range(min(jobs, len(cells))):
@@ -65,11 +64,10 @@ def run_cells(
                 give(workers[connection], waiting.popleft(), folder_of)
             while workers:
                 dead = []
-                for connection in wait(list(workers)):
-                    assert isinstance(connection, Connection)
-                    worker = workers[connection]
+                ready = wait(list(workers))
+                for worker in [worker for connection, worker in workers.items() if connection in ready]:
                     try:
-                        message = json.loads(connection.recv_bytes())
+                        message = json.loads(worker.connection.recv_bytes())
                     except (EOFError, OSError):
                         dead.append(worker)
                         continue
@@ -78,7 +76,7 @@ def run_cells(
                         if waiting:
                             give(worker, waiting.popleft(), folder_of)
                         else:
-                            stop(workers.pop(connection))
+                            stop(workers.pop(worker.connection))
                     else:
                         listen(worker, message, on_round)
                 if dead:  # only now: the others may have finished cells meanwhile
@@ -101,7 +99,7 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], Connection]:
         process = subprocess.Popen(
             words, env=environment, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
         )
-    return process, ours  # type: ignore[return-value]
+    return process, ours
 
 
 def give(worker: Worker, cell: Cell, folder_of: dict[str, str]) -> None:
