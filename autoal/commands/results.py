@@ -41,5 +41,4 @@ def comparison_table(summary: dict[str, Any]) -> str:
         for name, one in against.items()
     ]
     header = [f"{summary['reference']} against", "AULC points", "won / tied / lost", "p (Wilcoxon)", "p (Holm)"]
-    notes = [f"{name}: {one['note']}" for name, one in against.items() if one["note"]]
-    return "\n".join([table(header, rows), *notes])
+    return "\n".join(filter(None, [table(header, rows), formats.untested(against)]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from autoal.experiment.statistics import LEAST_PAIRS, SIGNIFICANT
+
 
 def percent(area: dict[str, Any]) -> str:
     """``93.60 ± 0.20``; without an error where there is one seed."""
@@ -31,9 +33,18 @@ def p_value(p: float | None) -> str:
     return "-" if p is None else f"{p:.2g}" if p >= 0.0001 else "< 0.0001"
 
 
+def untested(comparisons: dict[str, dict[str, Any]]) -> str:
+    """One sentence on the comparisons without a p-value; empty where all have one."""
+    few = [f"{name} ({one['wins'] + one['losses']})" for name, one in comparisons.items() if one["p"] is None]
+    if not few:
+        return ""
+    why = f"No p-value where fewer than {LEAST_PAIRS} pairs differ, for none could be below {SIGNIFICANT:g}"
+    return f"{why}: {listed(few)}."
+
+
 def seconds(value: float) -> str:
-    """Seconds in about three digits."""
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+    """Seconds in two digits or more."""
+    return f"{value:.2g}" if value < 1 else f"{value:.2f}"
 
 
 def listed(names: Iterable[str]) -> str:

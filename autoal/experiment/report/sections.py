@@ -84,9 +84,10 @@ def headline(summary: Summary) -> Markup:
             p = against["p_holm"]
             row += [number(formats.record(against), against["win_rate"]), rate(against["win_rate"])]
             row.append(NOTHING if p is None else number(formats.p_value(p), p))
-            notes += [f"Against {name}: {against['note']}."] if against["note"] else []
         median = summary["query_seconds"][name]["median"]
         rows.append([*row, number(formats.seconds(median), median)])
+    if formats.untested(summary["comparisons"]):
+        notes.append(formats.untested(summary["comparisons"]))
     oracles = [name for name in summary["aulc"] if name in ORACLES]
     if oracles:
         notes.append(f"{listed(oracles)} knows the true labels: a measure for the others, no competitor.")
@@ -95,7 +96,7 @@ def headline(summary: Summary) -> Markup:
     if partial:
         notes.append(f"Not run on all data sets, so that their means are of other things: {listed(partial)}.")
     header = ["strategy", "AULC %", "of balanced accuracy", "mean rank", f"{reference} minus it, points"]
-    header += ["won / tied / lost", "win rate %", "p (Holm)", "seconds per query, median"]
+    header += [f"{reference} won / tied / lost", f"win rate of {reference}, %", "p (Holm)", "seconds per query, median"]
     remarks = [paragraph(note, note=True) for note in notes]
     return heading("All strategies, best first", table(header, rows, sortable=True, marked=reference), *remarks)
 
