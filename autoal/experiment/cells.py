@@ -16,7 +16,7 @@ from autoal import checks, files, models
 from autoal.experiment.boss import ORACLE_STRATEGIES
 from autoal.experiment.conditions import AS_IT_IS, Condition, task
 from autoal.experiment.datasets import DataSet
-from autoal.experiment.metrics import Record, accuracy, balanced_accuracy
+from autoal.experiment.metrics import Record, Run, accuracy, balanced_accuracy
 from autoal.experiment.own_strategy import OwnStrategy
 from autoal.experiment.sizes import Size, check_size, labels_of
 from autoal.learner import ActiveLearner, Round
@@ -103,9 +103,15 @@ class Cell:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
+    def run(self) -> Run:
+        """What the statistics know it by."""
+        return task(self.dataset, self.condition.label), self.strategy, self.seed
+
+    @property
     def title(self) -> str:
         """What messages call it."""
-        return f"{task(self.dataset, self.condition.label)}, {self.strategy}, seed {self.seed}"
+        name, strategy, seed = self.run
+        return f"{name}, {strategy}, seed {seed}"
 
     def path(self, folder: Path) -> Path:
         """Where its records are kept in the grid's folder."""

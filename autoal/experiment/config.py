@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +20,11 @@ from autoal.experiment.own_strategy import OwnStrategy
 Config = dict[str, Any]
 
 
+def free_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def config_of(
     data: Sequence[DataSet],
     fingerprints: Mapping[str, str],
@@ -33,6 +39,7 @@ def config_of(
         "torch": torch.__version__,
         "numpy": np.__version__,
         "cpu": ops.backends()["cpu"]["isa"],
+        "cores": free_cores(),
         "datasets": {
             one.name: {
                 "source": one.source,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,9 +14,9 @@ from autoal import checks, files, models
 from autoal.experiment import messages, results, workers
 from autoal.experiment.cells import Cell, Settings, fingerprint, run_cell
 from autoal.experiment.conditions import AS_IT_IS, Condition, task
-from autoal.experiment.config import config_of
+from autoal.experiment.config import config_of, free_cores
 from autoal.experiment.datasets import DataSet
-from autoal.experiment.metrics import Record
+from autoal.experiment.metrics import Record, Run
 from autoal.experiment.own_strategy import named
 from autoal.experiment.statistics import check_reference
 from autoal.experiment.workers import Finished
@@ -83,23 +82,23 @@ def run_grid(
         for seed in dict.fromkeys(seeds)
         for name, own in contenders
     ]
-    done: dict[str, list[Record]] = {}  # by title
+    done: dict[Run, list[Record]] = {}
     with tqdm(total=len(cells) * (settings.rounds + 1), unit="round", disable=None if progress else True) as bar:
         for cell in cells:
             stored = cell.load(folder)
             if stored is not None:
-                done[cell.title] = stored
+                done[cell.run] = stored
                 bar.update(settings.rounds + 1)
-        missing = [cell for cell in cells if cell.title not in done]
+        missing = [cell for cell in cells if cell.run not in done]
         run = run_here(missing, data, bar.update) if jobs == 1 else workers.run_cells(missing, data, jobs, bar.update)
         measured = {"jobs": jobs, "threads": torch.get_num_threads() if jobs == 1 else 1}
         with closing(run):
             for cell, records in run:
-                done[cell.title] = [record | measured for record in records]
-                cell.save(folder, done[cell.title])
+                done[cell.run] = [record | measured for record in records]
+                cell.save(folder, done[cell.run])
                 bar.set_description(cell.title)
     cells.sort(key=lambda cell: ([one.name for one in data].index(cell.dataset), names.index(cell.strategy)))
-    records = [record for cell in cells for record in done[cell.title]]
+    records = [record for cell in cells for record in done[cell.run]]
     config = config_of(data, marks, dict(contenders), seeds, settings, condition)
     return results.write(folder, records, config, reference)
 
@@ -116,10 +115,8 @@ def run_here(cells: Sequence[Cell], data: Sequence[DataSet], on_round: Callable[
 
 
 def default_jobs(settings: Settings) -> int:
-    """One per core that this process may use; one on a GPU, which cells would share."""
-    if models.find_device(settings.device).type != "cpu":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """One per core; one on a GPU, which cells would share."""
+    return free_cores() if models.find_device(settings.device).type == "cpu" else 1
 
 
 def check_data(

@@ -14,7 +14,7 @@ from autoal.search.autoal import AutoAL
 
 SHARED = ("initial_size", "query_size", "rounds", "model", "device")
 OF_AUTOAL = ("variant", "search", "candidates")
-TOLD = ("autoal", "torch", "numpy", "cpu")  # told, not compared: what they decide are seconds and last digits
+TOLD = ("autoal", "torch", "numpy", "cpu", "cores")  # told, not compared: what they decide are seconds and last digits
 NUMBERS = ("round", "labeled", "seed", "accuracy", "balanced_accuracy", "query_seconds", "fit_seconds")
 SECONDS = ("query_seconds", "fit_seconds")
 

@@ -4,30 +4,11 @@ import struct
 
 import numpy as np
 import pytest
+from records import make_records as records
 
 from autoal.experiment import plots
 from autoal.experiment.metrics import summarize
 from autoal.strategies import STRATEGIES
-
-
-def records(strategies, datasets=("d",), seeds=(0, 1)):
-    rng = np.random.default_rng(0)
-    return [
-        {
-            "dataset": d,
-            "strategy": s,
-            "seed": seed,
-            "round": t,
-            "labeled": 10 * (t + 1),
-            "accuracy": float(rng.random()),
-            "query_seconds": 0.1,
-            **({"strategy_weights": {"margin": 0.25, "bald": 0.75}} if s == "autoal" and t else {}),
-        }
-        for d in datasets
-        for s in strategies
-        for seed in seeds
-        for t in range(4)
-    ]
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ def what_was_run(summary: Summary, config: dict[str, Any]) -> Markup:
         else None,
         "measured with": formats.measured(config),
         "versions": listed(f"{name} {config[name]}" for name in ("autoal", "torch", "numpy") if config.get(name)),
-        "instruction set": config.get("cpu"),
+        "CPU": f"{config['cpu']}, {config['cores']} cores" if "cores" in config else None,
     }
     settings = [[name, element("td", value, class_="text")] for name, value in pairs.items() if value is not None]
     sets = [
