@@ -41,4 +41,4 @@ def comparison_table(summary: dict[str, Any]) -> str:
         for name, one in against.items()
     ]
     header = [f"{summary['reference']} against", "AULC points", "won / tied / lost", "p (Wilcoxon)", "p (Holm)"]
-    return "\n".join(filter(None, [table(header, rows), formats.untested(against)]))
+    return "\n".join([table(header, rows), *formats.too_few_pairs(against)])

@@ -117,7 +117,7 @@ def names(text: str) -> tuple[str, ...]:
 def describe(data: datasets.DataSet, condition: Condition) -> str:
     """One line on a data set: its size, features, source, and what is done to its pool."""
     shape = " x ".join(str(axis) for axis in data.x_train.shape[1:])
-    done = f"; pool with {condition.label}: {condition.size(data, 0):,}" if condition.label else ""
+    done = f"; pool with {condition.label}: {condition.size(data, 0):,} (seed 0)" if condition.label else ""
     return (
         f"{data.name}: pool {len(data.x_train):,}, test {len(data.x_test):,}, {data.n_classes} classes, "
         f"{shape} {data.features}; from {data.source}{done}"

@@ -33,13 +33,19 @@ def p_value(p: float | None) -> str:
     return "-" if p is None else f"{p:.2g}" if p >= 0.0001 else "< 0.0001"
 
 
-def untested(comparisons: dict[str, dict[str, Any]]) -> str:
-    """One sentence on the comparisons without a p-value; empty where all have one."""
-    few = [f"{name} ({one['wins'] + one['losses']})" for name, one in comparisons.items() if one["p"] is None]
-    if not few:
-        return ""
-    why = f"No p-value where fewer than {LEAST_PAIRS} pairs differ, for none could be below {SIGNIFICANT:g}"
-    return f"{why}: {listed(few)}."
+def too_few_pairs(comparisons: dict[str, dict[str, Any]]) -> list[str]:
+    """Sentences on what so few pairs could not show, whatever they said."""
+    differing = {name: one["wins"] + one["losses"] for name, one in comparisons.items()}
+    untested = [f"{name} ({differing[name]})" for name, one in comparisons.items() if one["p"] is None]
+    sentences = []
+    if untested:
+        why = f"No p-value where fewer than {LEAST_PAIRS} pairs differ, for none could be below {SIGNIFICANT:g}"
+        sentences.append(f"{why}: {listed(untested)}.")
+    most = max(differing.values(), default=0)
+    if len(untested) < len(comparisons) and len(comparisons) * 2.0 ** (1 - most) >= SIGNIFICANT:
+        why = f"{most} pairs, {len(comparisons)} comparisons"
+        sentences.append(f"{why}: no corrected p-value could be below {SIGNIFICANT:g}; more seeds are needed.")
+    return sentences
 
 
 def seconds(value: float) -> str:

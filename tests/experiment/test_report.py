@@ -122,6 +122,9 @@ def test_losses_are_told_in_words():
     ):
         assert words in text
     assert re.search(r"Its mean is below that of: random \(-\d\.\d\d ± 0\.\d\d points on d\)", text)
+    assert "no corrected p-value could" not in text, "2 * 2 / 2^8 is small enough"
+    six = " ".join(Reader(page_of(["autoal", "margin", "random"], seeds=range(6))).texts)
+    assert "6 pairs, 2 comparisons: no corrected p-value could be below 0.05; more seeds are needed." in six
     few = " ".join(Reader(page_of(["autoal", "margin"], seeds=range(5))).texts)
     assert (
         "Not told apart from: margin" in few

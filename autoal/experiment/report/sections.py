@@ -72,7 +72,7 @@ def in_short(summary: Summary) -> Markup:
 
 def headline(summary: Summary) -> Markup:
     """One row per strategy, best first."""
-    reference, rows, notes = summary["reference"], [], []
+    reference, rows, notes = summary["reference"], [], formats.too_few_pairs(summary["comparisons"])
     for name in best_first(summary):
         rank, against = summary["average_rank"].get(name), summary["comparisons"].get(name)
         row: list[object] = [name, area(summary["aulc"][name]), area(summary["balanced_aulc"][name])]
@@ -86,8 +86,6 @@ def headline(summary: Summary) -> Markup:
             row.append(NOTHING if p is None else number(formats.p_value(p), p))
         median = summary["query_seconds"][name]["median"]
         rows.append([*row, number(formats.seconds(median), median)])
-    if formats.untested(summary["comparisons"]):
-        notes.append(formats.untested(summary["comparisons"]))
     oracles = [name for name in summary["aulc"] if name in ORACLES]
     if oracles:
         notes.append(f"{listed(oracles)} knows the true labels: a measure for the others, no competitor.")
