@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from autoal.ops.copies import few_of_each, firsts
 from autoal.ops.nearest import TILE_QUERIES, TILE_ROWS, in_order, merged, scan, told
 from autoal.ops.rows import Rows, origin, prepared
 
@@ -20,7 +21,7 @@ def exact(q: Rows, x: Rows, k: int, metric: str, *, by_faiss: bool) -> tuple[Ten
     """Distances and positions [Q, k] of the nearest rows in (distance, position) order, k at most the number of rows.
 
     A few rows more than k are put in order, and one more is fetched. A query is certain if by products that one is
-    beyond its k-th direct distance by more than they can be wrong; the others are searched again.
+    beyond its k-th direct distance by more than they can be wrong; the others are searched again, copies once.
     """
     likely = min(len(x), k + k // 4)
     fetched = min(len(x), likely + 1) if k else 0
@@ -35,7 +36,9 @@ def exact(q: Rows, x: Rows, k: int, metric: str, *, by_faiss: bool) -> tuple[Ten
         which = (~(far - wrong > space.far(last) + TINY)).nonzero()[:, 0]
         if len(which):
             distances, indices = distances.contiguous(), indices.contiguous()
-            distances[which], indices[which] = _proved(q.take(which), space, distances[which])
+            once, which_of = firsts(q.take(which)).unique(return_inverse=True)
+            proved = _proved(q.take(which[once]), space, distances[which[once]])
+            distances[which], indices[which] = (part[which_of] for part in proved)
     return distances, indices
 
 
@@ -85,14 +88,15 @@ def _proved(q: Rows, space: _Space, found: Tensor) -> tuple[Tensor, Tensor]:
     """As ``exact``, where the k-th is no farther than the last of ``found`` [Q, k].
 
     Products in float64 rule out rows that are farther; of all others, mostly little more than k, the direct distances
-    are computed.
+    are computed. Where these would be more pairs than there are rows, copies are looked for: k of a row are enough.
     """
     k, x, similar = found.shape[1], space.x, space.metric == "ip"
     best = torch.full_like(found, torch.inf)
     indices = torch.zeros_like(found, dtype=torch.int64)
     for start in range(0, len(x), PROOF_ROWS):
         rows = x[start : start + PROOF_ROWS]
-        wide = space.wide(rows)
+        numbers = torch.arange(start, start + len(rows), device=rows.device)
+        wide, with_copies = space.wide(rows), True
         for tile in range(0, len(q), PROOF_QUERIES):
             here = slice(tile, tile + PROOF_QUERIES)
             asking, last = q[here], found[here, -1].double()
@@ -102,10 +106,15 @@ def _proved(q: Rows, space: _Space, found: Tensor) -> tuple[Tensor, Tensor]:
             limit = far + _share(x.width, 24) * (sizes if similar else far) + _share(x.width, 53) * sizes + TINY
             if not similar:
                 limit[best[here, -1] == 0] = -torch.inf  # nothing is nearer, and later rows do not win ties
-            pairs = (space.between(wide_asking, wide) <= limit[:, None]).nonzero()
+            near = space.between(wide_asking, wide) <= limit[:, None]
+            pairs = near.nonzero()
+            if with_copies and len(pairs) > len(rows):
+                some = few_of_each(Rows(rows), k)
+                rows, numbers, wide, with_copies = rows[some], numbers[some], wide[some], False
+                pairs = near[:, some].nonzero()
             if len(pairs):
                 values, positions = _nearest_pairs(asking, rows, pairs, k, space.metric)
-                best[here], indices[here] = merged(best[here], indices[here], values, positions + start)
+                best[here], indices[here] = merged(best[here], indices[here], values, numbers[positions])
     return -best if similar else best, indices
 
 

@@ -178,6 +178,35 @@ def test_copies_are_at_distance_zero(backend):
     np.testing.assert_allclose(distances[:, 1], brute_force(x, x, 2, "l2")[0][:, 1], rtol=1e-5)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_copies_are_looked_for_where_a_pool_is_full_of_them(metric, device, backend, monkeypatch):
+    """20,000 copies of a row, 6,000 of another: equal queries are searched again once, k copies of a row compared."""
+    x = cloud(27_000, 6)
+    x[:2] *= 3  # so that by inner product too they are near themselves
+    heaps = np.random.default_rng(1).permutation(27_000)[:26_000]
+    x[heaps[:20_000]], x[heaps[20_000:]] = x[0], x[1]
+    heaps = np.sort(heaps[:20_000]), np.sort(heaps[20_000:])
+    queries = np.concatenate([x[:21_000], x[heaps[0][:200]] + 1e-3 * cloud(200, 6, 2)]).astype("f4")
+    searched, proved = [], EXACT._proved
+    compared, nearest_pairs = [], EXACT._nearest_pairs
+    monkeypatch.setattr(EXACT, "_proved", lambda q, *rest: searched.append(len(q)) or proved(q, *rest))
+    monkeypatch.setattr(
+        EXACT,
+        "_nearest_pairs",
+        lambda q, x, pairs, *rest: compared.append(len(pairs)) or nearest_pairs(q, x, pairs, *rest),
+    )
+    who = backend if device == "cpu" else "exact"
+    distances, indices = ops.knn(
+        torch.from_numpy(queries).to(device), torch.from_numpy(x).to(device), 9, metric=metric, backend=who
+    )
+    some = np.concatenate([np.arange(0, 21_000, 300), np.arange(21_000, 21_200, 20)])
+    expected = torch.stack([NEAREST.told(torch.from_numpy(x), torch.from_numpy(queries[i]), metric) for i in some])
+    order = expected.argsort(dim=1, stable=True, descending=metric == "ip")[:, :9]
+    np.testing.assert_array_equal(indices.cpu()[some], order)
+    np.testing.assert_array_equal(distances.cpu()[some], expected.gather(1, order))
+    assert 0 < sum(searched) < 2000 and sum(compared) < 100 * sum(searched)
+
+
 def test_a_row_of_zeros_is_at_cosine_distance_one(backend):
     x = cloud(5, 3)
     x[2] = 0
