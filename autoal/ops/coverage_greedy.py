@@ -17,10 +17,7 @@ from autoal.ops.knn import knn
 SLICE = 1 << 16  # rows whose distances to labeled ones are looked at together
 SIMILARITIES = 1 << 22  # held together
 SAMPLE = 1000  # rows that tell the bandwidth where no labeled ones do
-NO_GAIN = (
-    "have gain 0, taken by lowest index: what has weight is covered already, or gain and weights are 0 "
-    "(beside the largest)"
-)
+NO_GAIN = "have gain 0, taken by lowest index: what has weight is covered already, or gain and weights are 0"
 LARGEST = 1e15  # weight, and gain: no sum of their products overflows float32
 BANDWIDTHS = 1e-37, 1e37  # that float32 has
 SMALLEST = 1e-3  # of squared distances over squared norms: bounds the bandwidth where rows coincide
@@ -69,8 +66,8 @@ def coverage_greedy(
         embeddings: [N, D] float, numpy (memory maps too) or torch. Memory that this takes: a copy of all targets,
             some 60 bytes a row, and on the CPU up to 256 MB of similarities.
         k: Number of picks.
-        weights: [N] float in [0, 1e15], what it is worth to cover a row; all 1 if left out. On the CPU
-            gains are sums of whole units of 2^-49 of the largest: what weighs less than that counts for nothing.
+        weights: [N] float in [0, 1e15], what it is worth to cover a row; all 1 if left out. What weighs less than
+            2^-49 of another row counts for nothing (CPU; CUDA: 2^-53), until that one is covered.
         gain: [N] float in [0, 1e15], a factor of a row's gain, such as its uncertainty; all 1 if left out.
         labeled: [L] int64 rows that cover already; they are never picked.
         covered: [N] float in [0, 1], the similarity of each row to what lies outside of this pool.

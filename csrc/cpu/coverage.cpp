@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 #include "common/parallel.h"
 
@@ -18,6 +17,7 @@ constexpr int64_t kEntryWork = 16;               // an entry of a list, in produ
 constexpr int64_t kDead = 4;                     // 1 / part of a list that is of no use before it is shrunk
 constexpr int64_t kFewTargets = 8;               // 1 / part of the rows: symmetry saves next to nothing
 constexpr int64_t kHesitation = 64;              // 1 / part of the targets' gains that are computed before all are
+constexpr uint64_t kDigits = uint64_t{1} << 24;  // units in the largest term, at least: what a float tells apart
 
 uint64_t bits_of(double v) {
   uint64_t bits;
@@ -52,8 +52,6 @@ Coverage::Coverage(const Matrix& x, const float* scale, const Targets& targets, 
       tick_(tick),
       norms_(norms()),
       targets_(targets.count, x.cols),
-      units_(targets.count ? *std::max_element(targets.weights, targets.weights + targets.count) : 0.0f,
-             std::accumulate(targets.weights, targets.weights + targets.count, 0.0)),
       columns_(x.rows, -1),
       picks_(own_ ? k : 0, x.cols),
       covered_rows_(covered, covered + (own_ ? x.rows : 0)),
@@ -61,6 +59,7 @@ Coverage::Coverage(const Matrix& x, const float* scale, const Targets& targets, 
       lists_(plain ? 0 : x.rows, memory),
       last_(plain ? 0 : x.rows) {
   add_targets(targets, covered);
+  choose_units();
 }
 
 void Coverage::add_targets(const Targets& targets, const float* covered) {
@@ -82,6 +81,26 @@ void Coverage::add_targets(const Targets& targets, const float* covered) {
   weights_.resize(lanes, 0.0f);
   covered_.resize(lanes, 1.0f);
   limits_.resize(lanes, 0.0f);
+}
+
+// By what is left of the targets, which no term of a gain exceeds. Returns whether anything is.
+bool Coverage::choose_units() {
+  float largest = 0.0f;
+  double total = 0.0;
+  for (int64_t t = 0; t < targets_.size(); ++t) {
+    largest = std::max(largest, left(t));
+    total += left(t);
+  }
+  units_ = Units(largest, total);
+  heavy_ = 0;
+  return largest > 0.0f;
+}
+
+// Depends on what is covered alone, so that lazy and plain greedy change units at the same pick. Little stays little:
+// as long as one target has enough left, those before it need not be looked at again.
+bool Coverage::refine() {
+  while (heavy_ < targets_.size() && left(heavy_) < units_.value(kDigits)) ++heavy_;
+  return heavy_ == targets_.size() && choose_units();
 }
 
 void Coverage::in_parts(int64_t tasks, int64_t work, const std::function<void(int64_t)>& task) const {

@@ -15,7 +15,7 @@ namespace autoal::cpu {
 // stay below 2^51 and sums up to `total` below 2^62 of them.
 class Units {
  public:
-  Units(double largest, double total);
+  explicit Units(double largest = 0.0, double total = 0.0);
   double magic() const { return magic_; }  // adding it leaves a term, in units, in the low bits
   uint64_t of(float term) const;
   double value(uint64_t units) const { return static_cast<double>(units) * unit_; }
@@ -42,6 +42,9 @@ class Coverage {
   void gains(const std::vector<int64_t>& rows, double* out);
   // Makes the row a pick.
   void cover(int64_t row);
+  // Takes a smaller unit where all that is left to gain has become so little that few digits tell it. Returns whether:
+  // gains in the old unit are then no bounds any more, not even those of 0.
+  bool refine();
 
  private:
   static constexpr int64_t kSlab = 1 << 16;
@@ -49,6 +52,8 @@ class Coverage {
   struct Block;
 
   void add_targets(const Targets& targets, const float* covered);
+  float left(int64_t target) const { return weights_[target] * (1.0f - covered_[target]); }
+  bool choose_units();
   std::vector<float> norms() const;
   void in_parts(int64_t tasks, int64_t work, const std::function<void(int64_t)>& task) const;
 
@@ -84,6 +89,7 @@ class Coverage {
   // Of the targets, padded to whole panels.
   Panels targets_;
   Units units_;
+  int64_t heavy_ = 0;             // no target before it has many units left
   std::vector<int64_t> rows_;     // [T] which row a target is
   std::vector<int32_t> columns_;  // [N] which target a row is, or -1
   bool symmetric_ = false;        // whether many rows are targets, and any like others

@@ -30,10 +30,12 @@ class LazyGreedy {
       const Bound best = next(k - step);
       out.picks[step] = best.row;
       out.gain[step] = static_cast<float>(best.gain);
-      if (best.gain > 0.0)
+      if (best.gain > 0.0) {
         coverage_.cover(best.row);
-      else
+        if (step + 1 < k && coverage_.refine()) renew_all();
+      } else {
         ++*out.filled;
+      }
     }
   }
 
@@ -99,6 +101,14 @@ class LazyGreedy {
       from = to;
     }
     return largest;
+  }
+
+  void renew_all() {
+    std::vector<int64_t> rows;
+    for (const Bound& bound : heap_) rows.push_back(bound.row);
+    std::sort(rows.begin(), rows.end());
+    heap_.clear();
+    renew(rows);
   }
 
   void push(const Bound& bound) {

@@ -152,6 +152,58 @@ def test_weights_of_all_sizes():
     check_greedy(similarities(x, 2.0, "l2"), plain[0], plain[1], weights=w, gain=ones, covered=0 * ones)
 
 
+def in_levels(n, levels, bits, seed):
+    """Weights [N] around so many powers of two, the lowest of them 2^-bits of the highest, which is 2^40."""
+    g = torch.Generator().manual_seed(seed)
+    level = torch.randint(0, levels, (n,), generator=g)
+    return (torch.rand(n, generator=g) + 0.5) * 2.0 ** (40 - bits * level / (levels - 1))
+
+
+@pytest.mark.parametrize("labeled", [0, 1, 30])
+@pytest.mark.parametrize(("levels", "bits"), [(2, 60), (2, 160), (3, 100), (8, 160)])
+def test_light_rows_count_once_heavy_ones_are_covered(levels, bits, labeled, device):
+    x, parts = problem(70, 3, seed=levels)
+    parts["weights"] = w = in_levels(70, levels, bits, labeled)
+    s, done = similarities(x, 2.0, "l2"), w.argsort(descending=True)[:labeled].tolist()
+    on_device = {name: part.to(device) for name, part in parts.items()}
+    picks, gains, _ = ops.coverage_greedy(
+        x.to(device), 70 - labeled, labeled=done, bandwidth=2.0, metric="l2", return_gains=True, **on_device
+    )
+    for pick, gain in zip(picks.tolist(), gains.tolist(), strict=True):
+        now = gains_now(s, done, **parts)
+        m = np.max([parts["covered"].numpy(), *s[done]], axis=0)
+        scale = 1e-6 * float(w.double().numpy() @ (m < 1))  # rounding of what is left, not of what there was
+        now[done] = -np.inf
+        assert gain == pytest.approx(now[pick], abs=scale, rel=1e-5) and gain >= now.max() - scale
+        done.append(pick)
+
+
+@given(
+    levels=st.integers(2, 8),
+    bits=st.sampled_from([30, 60, 160]),
+    drawn=st.booleans(),
+    memory=st.sampled_from([0, 1 << 16, native.LIST_BYTES]),
+    seed=st.integers(0, 99),
+)
+def test_lazy_and_plain_greedy_change_units_at_the_same_pick(levels, bits, drawn, memory, seed):
+    x, parts = problem(120, 4, copies=2, seed=seed)
+    u, m = parts["gain"], parts["covered"]
+    u[seed % 7 :: 7], m[seed % 5 :: 5] = 0, 1
+    w = in_levels(240, levels, bits, seed)
+    targets = torch.arange(0, 240, 2) if drawn else torch.arange(240)
+    arguments = (x, None, targets, w[targets], w if drawn else None, u, m, torch.tensor([5]), 1.0, 239)
+    assert_same(on_threads(1, arguments, native.PLAIN), on_threads(2, arguments, native.LAZY, memory))
+
+
+def test_equal_weights_take_one_unit():
+    """No gain is computed for another: plain passes renew as many as there are rows left, pick by pick."""
+    x, ones = torch.arange(200.0)[:, None], torch.ones(200)
+    arguments = (x, None, torch.arange(200), ones, None, ones, 0 * ones, torch.empty(0, dtype=torch.int64), 0.5, 50)
+    native.take_counts()
+    on_threads(1, arguments, native.PLAIN)
+    assert native.take_counts()[1] == 200 * (sum(range(151, 201)) + 50)
+
+
 def test_more_targets_than_sixteen_bits_count():
     x, _ = problem(70_000, 2)
     ones, weights = torch.ones(70_000), torch.linspace(0.5, 1, 70_000)
