@@ -34,14 +34,20 @@ def scale_of(mean_squares: Tensor, center: Tensor) -> float:
 def prepare(embeddings: Tensor) -> Tensor:
     """Embeddings [N, D] of a pool as float32 [N, D + 1]: centered, scaled, and a last column of ones for the bias."""
     x = torch.empty(len(embeddings), embeddings.shape[1] + 1, dtype=torch.float32, device=embeddings.device)
-    chunks = range(0, len(x), CHUNK)
-    for i in chunks:
+    for i in range(0, len(x), CHUNK):
         x[i : i + CHUNK, :-1] = embeddings[i : i + CHUNK]
-    features = x[:, :-1]  # a view
-    center = torch.stack([features[i : i + CHUNK].sum(0, dtype=torch.float64) for i in chunks]).sum(0) / len(x)
-    features -= center
-    mean_squares = torch.stack([features[i : i + CHUNK].double().square().sum(0) for i in chunks]).sum(0) / len(x)
-    features *= scale_of(mean_squares, center)
+    parts = x[:, :-1].split(CHUNK)  # views
+    held = torch.empty(len(parts[0]), x.shape[1] - 1, dtype=torch.float64, device=x.device)  # one buffer for all parts
+
+    def double(part: Tensor) -> Tensor:
+        return held[: len(part)].copy_(part)
+
+    center = torch.stack([double(part).sum(0) for part in parts]).sum(0) / len(x)
+    squares = []
+    for part in parts:
+        part.copy_(double(part).sub_(center))
+        squares.append(double(part).square_().sum(0))
+    x[:, :-1].mul_(scale_of(torch.stack(squares).sum(0) / len(x), center))
     x[:, -1] = 1
     return x
 
