@@ -140,6 +140,13 @@ def as_count(value: Any, name: str, *, low: int = 0, high: int | None = None, of
     return int(value)
 
 
+def as_bool(value: Any, name: str) -> bool:
+    """``value`` if it is True or False; TypeError otherwise, as any text is true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def require_finite(values: Tensor, name: str, *, squares: bool = False) -> None:
     """Raises ValueError naming the first rows of ``values`` [N, ...] with NaN or Inf, or squares that overflow.
 

@@ -175,7 +175,8 @@ class ActiveLearner:
             outputs, self.pool.labeled, self.pool.labels, n_classes=self.n_classes, seed=seed, inputs=self.pool.x
         )
         query = self.strategy.query(context, size)
-        query.timings["inference"] = inference
+        for stage in ("inference", "total"):
+            query.timings[stage] = query.timings.get(stage, 0.0) + inference
         return query
 
     def _fit(self) -> None:

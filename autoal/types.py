@@ -93,7 +93,8 @@ class Query:
         indices: [B] int64, indices into the full pool, best first, all different, none labeled.
         scores: [B] float32, why, in the strategy's own unit; higher = ask first.
         provenance: Further columns [B] per pick (AutoAL: who voted for it, with what weight).
-        timings: Seconds by stage; ``"total"`` is always there.
+        timings: Seconds by stage; ``"total"`` is always there. AutoAL: ``"inference"`` (FitNet and its outputs; a
+            learner adds the task model's), ``"candidates"``, ``"search"``, ``"selection"``, and by parts of these.
         strategy_weights: Automated strategies only: the weight of each candidate in this round, summing to 1.
     """
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from autoal import checks
-from autoal.search.candidates import Candidates, half_context
-from autoal.search.coverage.variant import Choice, Coverage, CoverageSearch
+from autoal.search.candidates import Candidates
+from autoal.search.coverage.variant import CoverageSearch
 from autoal.search.features import Features
-from autoal.search.fit_net import FitNet, halves
-from autoal.search.paper import PaperSearch
+from autoal.search.fit_net import FitNet
+from autoal.search.paper.search import BilevelSearch
+from autoal.search.paper.variant import PaperSearch
 from autoal.search.stopwatch import Stopwatch
 from autoal.strategies.base import Picks, Strategy
 from autoal.types import Context
@@ -36,17 +38,18 @@ class AutoAL(Strategy):
             context lacks are drawn from FitNet.
         variant: "coverage": SearchNet predicts FitNet's errors and weighs a coverage query by them. "paper": the
             bi-level search of the AutoAL paper with repaired mechanics.
-        search: Of the coverage variant. "adaptive" fits SearchNet to this task, "prior" keeps what it knows from other
-            tasks, "none" does without.
+        search: "adaptive" learns from this task. "none" does without: the coverage variant then weighs by uncertainty
+            alone, the paper's by all candidates alike. "prior" (coverage only) keeps what is known from other tasks.
         query: Of the paper variant. "coverage" (the default) weighs a coverage query by SearchNet's scores, "top" takes
             the highest, as the paper does.
         backbone: Of the paper variant's nets. "linear" or "mlp" on the embeddings, "resnet18" or a module on
             ``Context.inputs``.
+        loss_prediction: Of the paper variant: whether SearchNet also learns to predict losses (the default).
         damped: Of the coverage variant: weights sqrt(e u) instead of e.
         seed: Replaces the seed of the context, if given.
 
     Raises:
-        TypeError: If a candidate is no strategy.
+        TypeError: If a candidate is no strategy, or loss_prediction no bool.
         ValueError: If a name is unknown, or an argument belongs to the other variant.
     """
 
@@ -61,6 +64,7 @@ class AutoAL(Strategy):
         search: str = "adaptive",
         query: str | None = None,
         backbone: str | torch.nn.Module = "linear",
+        loss_prediction: bool | None = None,
         damped: bool = True,
         seed: int | None = None,
     ) -> None:
@@ -69,31 +73,34 @@ class AutoAL(Strategy):
             raise ValueError("candidates must not hold 'autoal' itself: name the strategies it shall choose among")
         self.variant = checks.check_choice(variant, "variant", VARIANTS)
         checks.check_choice(search, "search", SEARCHES)
-        if variant == "coverage" and (query is not None or backbone != "linear"):
-            raise ValueError("query and backbone belong to variant='paper': leave them out, or choose that variant")
-        if variant == "paper" and (search != "adaptive" or not damped):
-            raise ValueError("search and damped belong to variant='coverage': leave them out, or choose that variant")
-        self.query_form = checks.check_choice(query or "coverage", "query", QUERIES)
-        self.backbone = backbone
+        if variant == "coverage" and (query, backbone, loss_prediction) != (None, "linear", None):
+            raise ValueError(
+                "query, backbone and loss_prediction belong to variant='paper': leave them out, or choose that variant"
+            )
+        if variant == "paper" and (search == "prior" or not damped):
+            raise ValueError(
+                "search='prior' and damped belong to variant='coverage': leave them out, or choose that variant"
+            )
+        query = checks.check_choice("coverage" if query is None else query, "query", QUERIES)
+        loss_prediction = checks.as_bool(True if loss_prediction is None else loss_prediction, "loss_prediction")
         self.seed = None if seed is None else checks.as_count(seed, "seed", high=2**63 - 1)
         self.wants = tuple(name for name in self.candidates.needs if name not in self.needs)
-        self._coverage_search = CoverageSearch(search, damped, self.candidates)
-        self._paper_search = PaperSearch(backbone=backbone) if variant == "paper" else None
-        self._features: Features | None = None
-        self._fit_net: FitNet | None = None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What decides its picks, in plain values: the arguments, defaults filled in."""
-        return {
+        self.settings: dict[str, Any] = {
             "candidates": list(self.candidates.names),
-            "variant": self.variant,
-            "search": self._coverage_search.search,
-            "query": self.query_form,
-            "backbone": self.backbone if isinstance(self.backbone, str) else type(self.backbone).__name__,
-            "damped": self._coverage_search.damped,
+            "variant": variant,
+            "search": search,
+            "query": query,
+            "backbone": backbone if isinstance(backbone, str) else type(backbone).__name__,
+            "loss_prediction": loss_prediction,
+            "damped": damped,
             "seed": self.seed,
         }
+        self._search: CoverageSearch | PaperSearch = CoverageSearch(search, damped, self.candidates)
+        if variant == "paper":
+            bilevel = BilevelSearch(backbone, loss_prediction=loss_prediction)
+            self._search = PaperSearch(query, None if search == "none" else bilevel, self.candidates)
+        self._features: Features | None = None
+        self._fit_net: FitNet | None = None
 
     def pick(self, context: Context, size: int) -> Picks:
         """One round, stage by stage."""
@@ -107,15 +114,8 @@ class AutoAL(Strategy):
         fit_net = self._fit_net = FitNet.fitted(x, context.labels, context.n_classes, start=self._fit_net)
         clock.lap("fit_net")
 
-        ranks = self.candidates.ranks(context, fit_net, features.x, size)  # [U, S]
-        votes = self.candidates.votes(context, fit_net, features.x, size, ranks)  # [U, S]
-        self.candidates.warn_of_degenerate(ranks)
-        clock.lap("candidates")
-
-        if self.variant == "coverage":
-            choice = self._coverage_search.choose(context, features, fit_net, ranks, size, clock)
-        else:
-            choice = self._search_paper(context, features, fit_net, ranks, size, clock)
+        ranks, votes = self._ask(context, fit_net, features.x, size, clock)
+        choice = self._search.choose(context, features, fit_net, ranks, size, clock)
 
         cast = votes[choice.positions].astype(np.int64)  # [B, S]
         columns = {**choice.columns, "votes": cast.sum(axis=1)}
@@ -123,58 +123,22 @@ class AutoAL(Strategy):
         weights = dict(zip(self.candidates.names, choice.strategy_weights.tolist(), strict=True))
         return Picks(context.unlabeled[choice.positions], choice.scores, columns, weights, clock.seconds)
 
+    def _ask(
+        self, context: Context, fit_net: FitNet, x: Tensor, size: int, clock: Stopwatch
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ranks and votes [U, S] of the candidates, from outputs that are let go of on return."""
+        context = self.candidates.complete(context, fit_net, x)
+        ranks = self.candidates.ranks(context, fit_net, x, size, clock)
+        votes = self.candidates.votes(context, fit_net, x, size, ranks)
+        self.candidates.warn_of_degenerate(ranks)
+        clock.lap("candidates")
+        return ranks, votes
+
     def _look(self, context: Context) -> Features:
         """The features of the pool: the last round's, if its embeddings have not changed."""
         embeddings = context.outputs.embeddings
         assert embeddings is not None
         if self._features is None or not self._features.matches(embeddings):
             self._features, self._fit_net = Features(embeddings), None
-            self._coverage_search.forget()
+            self._search.forget()
         return self._features
-
-    def _search_paper(
-        self, context: Context, features: Features, fit_net: FitNet, ranks: np.ndarray, size: int, clock: Stopwatch
-    ) -> Choice:
-        """The paper's bi-level search, then the batch by its scores."""
-        assert context.labels is not None and self._paper_search is not None
-        share = size / len(context.unlabeled)
-        x: Any = context.outputs.embeddings
-        if self.backbone not in ("linear", "mlp"):
-            x = context.inputs
-            if x is None:
-                raise ValueError(f"backbone {self.backbone!r} needs images: give inputs=, the raw pool [N, H, W(, 3)]")
-        result = self._paper_search.search(
-            x,
-            context.labeled,
-            context.labels,
-            context.unlabeled,
-            context.n_classes,
-            self._ranks_of_labeled(context, features, share),
-            ranks,
-            share,
-            context.seed,
-        )
-        clock.lap("search")
-
-        scores = np.asarray(result.scores, dtype=np.float64)
-        if self.query_form == "top":
-            positions = np.argsort(-scores, kind="stable")[:size]
-            gains, columns = scores[positions], {"weight": scores[positions].astype(np.float32)}
-        else:
-            weight = scores - scores.min() + 1e-6 * (1 + np.ptp(scores))
-            positions, gains, columns = Coverage.of(context, features, fit_net).query(weight, size, context)
-        clock.lap("query")
-        per_sample = np.asarray(result.weights_per_sample)[positions]
-        columns |= {f"weight_{name}": w for name, w in zip(self.candidates.names, per_sample.T, strict=True)}
-        return Choice(positions, gains, np.asarray(result.strategy_weights, dtype=np.float64), columns)
-
-    def _ranks_of_labeled(self, context: Context, features: Features, share: float) -> np.ndarray:
-        """[L, S] what the candidates would have said of the labeled samples, by a FitNet that saw the other half."""
-        assert context.labels is not None
-        ranks = np.full((len(context.labeled), len(self.candidates)), 0.5)
-        x = features.x[torch.from_numpy(context.labeled)]
-        rng = context.generator("half queues")
-        for half in halves(features, context.labeled, context.labels, context.n_classes, 1, rng):
-            size = min(len(half.held), max(2, round(share * len(half.held))))
-            ranks[half.held] = self.candidates.ranks(half_context(context, half.train), half.fit_net, x, size)
-        return ranks

@@ -1,13 +1,13 @@
 """The candidate strategies, asked once per round: a continuous score and a vote per unlabeled sample.
 
-Outputs that a candidate needs and nobody gave are drawn from FitNet: logits from its linear head, Monte-Carlo samples
-from dropout on the head's inputs.
+Outputs that candidates need and nobody gave are drawn from FitNet, once for all of them: logits from its linear head,
+Monte-Carlo samples from dropout on the head's inputs.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import combinations
 
@@ -17,13 +17,15 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from autoal.search.fit_net import FitNet
+from autoal.search.stopwatch import Stopwatch
 from autoal.strategies.base import ScoreStrategy, Strategy
 from autoal.types import OUTPUT_NAMES, Context, Outputs
 
 SUBSAMPLE = 2_000  # most samples that a set-choosing candidate is shown when its vote frequency is taken
 WHOLE_POOL = 20_000  # unlabeled samples up to which such a candidate is also asked for its own batch
 PARTITIONS = 5  # random partitions of the unlabeled samples into subsamples: votes per sample
-MC_NUMBERS = 1 << 26  # MC logits drawn from FitNet at a time: 256 MiB
+MC_NUMBERS = 1 << 26  # MC logits of FitNet held at a time: 256 MiB
+DRAWN = ("logits", "mc_logits")  # the outputs that FitNet has
 
 
 class DegenerateCandidateWarning(UserWarning):
@@ -63,7 +65,17 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.strategies)
 
-    def ranks(self, context: Context, fit_net: FitNet, x: Tensor, size: int) -> np.ndarray:
+    def complete(self, context: Context, fit_net: FitNet, x: Tensor) -> Context:
+        """The context with all outputs that the candidates need: what nobody gave comes from FitNet.
+
+        MC samples stay out if those of the whole pool are too many to be held; ``ranks`` then draws them part by part.
+        """
+        held = fit_net.mc_numbers_per_row * len(context) <= MC_NUMBERS
+        return _completed(context, self.needs if held else {*self.needs} - {"mc_logits"}, fit_net, x)
+
+    def ranks(
+        self, context: Context, fit_net: FitNet, x: Tensor, size: int, clock: Stopwatch | None = None
+    ) -> np.ndarray:
         """Continuous scores [U, S] float64 in (0, 1) of the unlabeled samples: ranks, ties sharing their mean rank.
 
         A ``ScoreStrategy`` is ranked by its scores. Any other chooses sets: it is asked for the same share of random
@@ -74,60 +86,83 @@ class Candidates:
             fit_net: What missing outputs are drawn from.
             x: [N, D + 1] prepared features of the pool.
             size: B of the pool's next batch.
+            clock: Told when outputs are drawn, and when the candidates have been asked.
 
         Raises:
             ValueError: If a candidate's scores are NaN or not [N].
         """
-        unlabeled = context.unlabeled
-        raw, scored = self._scores(context, fit_net, x)
-        for k in {*range(len(self))}.difference(scored):
-            raw[:, k] = _vote_frequency(self.strategies[k], context, fit_net, x, size / len(unlabeled))
-        return (rankdata(raw, axis=0) - 0.5) / len(unlabeled)
+        clock = clock or Stopwatch()
+        n, share = len(context.unlabeled), size / len(context.unlabeled)
+        raw = np.empty((n, len(self)))
+        for rows, part in self._parts(context, fit_net, x):
+            clock.lap("outputs")
+            for k, strategy in enumerate(self.strategies):
+                if isinstance(strategy, ScoreStrategy):
+                    raw[rows, k] = strategy.scores_of_unlabeled(part)
+                else:
+                    raw[rows, k] = _vote_frequency(strategy, part, share)
+            clock.lap("candidates")
+        return (rankdata(raw, axis=0) - 0.5) / n
+
+    def votes(self, context: Context, fit_net: FitNet, x: Tensor, size: int, ranks: np.ndarray) -> np.ndarray:
+        """[U, S] bool: would the candidate itself have the sample in its batch? ``ranks`` [U, S] are those above.
+
+        With more than 20,000 unlabeled samples, or MC samples that are too many to be held, the batch of a set-choosing
+        candidate is taken to be the samples that it picks most often in subsamples: k-means on a large pool costs more
+        than the rest of the round.
+        """
+        context = self.complete(context, fit_net, x)
+        votes = np.zeros(ranks.shape, dtype=bool)
+        for k, strategy in enumerate(self.strategies):
+            held = all(context.outputs.has(need) for need in strategy.needs if need in DRAWN)
+            if isinstance(strategy, ScoreStrategy) or len(ranks) > WHOLE_POOL or not held:
+                votes[np.argsort(-ranks[:, k], kind="stable")[:size], k] = True
+            else:
+                votes[np.searchsorted(context.unlabeled, strategy.query(context, size).indices), k] = True
+        return votes
 
     def batches(self, context: Context, fit_net: FitNet, x: Tensor, size: int) -> list[np.ndarray]:
         """Each candidate's own batch: pool indices [B], best first. Arguments and errors are those of ``ranks``."""
-        raw, scored = self._scores(context, fit_net, x)
+        context = self.complete(context, fit_net, x)
+        scored = {k: strategy for k, strategy in enumerate(self.strategies) if isinstance(strategy, ScoreStrategy)}
+        raw = np.empty((len(context.unlabeled), len(self)))
+        if scored:
+            for rows, part in self._parts(context, fit_net, x):
+                for k, strategy in scored.items():
+                    raw[rows, k] = strategy.scores_of_unlabeled(part)
         batches = []
         for k, strategy in enumerate(self.strategies):
             if k in scored:
                 batches.append(context.unlabeled[np.argsort(-raw[:, k], kind="stable")[:size]])
             else:
-                asked = _context(context, {*strategy.needs, *strategy.wants}, fit_net, x)
-                batches.append(strategy.query(asked, size).indices)
+                needs = (*strategy.needs, *strategy.wants)
+                batches.append(strategy.query(_completed(context, needs, fit_net, x), size).indices)
         return batches
 
     def batch_among(
         self, k: int, context: Context, fit_net: FitNet, x: Tensor, size: int, among: np.ndarray
     ) -> np.ndarray:
         """Candidate k's batch out of ``among`` alone, unlabeled samples: pool indices [B], best first."""
-        return among[_batch_among(self.strategies[k], context, fit_net, x, size, among)]
+        strategy = self.strategies[k]
+        needs = (*strategy.needs, *strategy.wants)
+        part = _completed(_among(context, needs, among), needs, fit_net, x[_rows(context, among)])
+        return among[strategy.query(part, size).indices - len(context.labeled)]
 
-    def votes(self, context: Context, fit_net: FitNet, x: Tensor, size: int, ranks: np.ndarray) -> np.ndarray:
-        """[U, S] bool: would the candidate itself have the sample in its batch? ``ranks`` [U, S] are those above.
+    def _parts(self, context: Context, fit_net: FitNet, x: Tensor) -> Iterator[tuple[np.ndarray, Context]]:
+        """Positions [n] among the unlabeled samples, and a context of these with all outputs that candidates need.
 
-        With more than 20,000 unlabeled samples the batch of a set-choosing candidate is taken to be the samples that it
-        picks most often in subsamples: k-means on a large pool costs more than the rest of the round.
+        All samples at once, or as many, drawn at random, as have MC samples that can be held. FitNet is asked once for
+        each unlabeled sample, and for the few labeled ones with each part.
         """
-        votes = np.zeros(ranks.shape, dtype=bool)
-        for k, strategy in enumerate(self.strategies):
-            if isinstance(strategy, ScoreStrategy) or len(ranks) > WHOLE_POOL:
-                votes[np.argsort(-ranks[:, k], kind="stable")[:size], k] = True
-            else:
-                batch = strategy.query(_context(context, {*strategy.needs, *strategy.wants}, fit_net, x), size)
-                votes[np.searchsorted(context.unlabeled, batch.indices), k] = True
-        return votes
-
-    def _scores(self, context: Context, fit_net: FitNet, x: Tensor) -> tuple[np.ndarray, set[int]]:
-        """Scores [U, S] float64 of the candidates that score samples one by one, and which these are."""
-        unlabeled = context.unlabeled
-        raw = np.empty((len(unlabeled), len(self)))
-        scored = {k: strategy for k, strategy in enumerate(self.strategies) if isinstance(strategy, ScoreStrategy)}
-        needs = {need for strategy in scored.values() for need in (*strategy.needs, *strategy.wants)}
-        for rows in _parts(context, needs, fit_net):
-            part = _context(context, needs, fit_net, x, None if len(rows) == len(unlabeled) else unlabeled[rows])
-            for k, strategy in scored.items():
-                raw[rows, k] = strategy.scores_of_unlabeled(part)
-        return raw, set(scored)
+        context, unlabeled = self.complete(context, fit_net, x), context.unlabeled
+        if "mc_logits" not in self.needs or context.outputs.has("mc_logits"):
+            yield np.arange(len(unlabeled)), context
+            return
+        most = max(1, MC_NUMBERS // fit_net.mc_numbers_per_row)
+        order = context.generator("parts").permutation(len(unlabeled))
+        for rows in map(np.sort, np.array_split(order, -(-len(unlabeled) // most))):
+            part = _among(context, self.needs, unlabeled[rows])
+            yield rows, _completed(part, self.needs, fit_net, x[_rows(context, unlabeled[rows])])
 
     def warn_of_degenerate(self, ranks: np.ndarray) -> None:
         """Warns of score strategies that are constant, or pairwise identical, in ``ranks`` [U, S]."""
@@ -162,58 +197,46 @@ def half_context(context: Context, train: np.ndarray) -> Context:
     )
 
 
-def _parts(context: Context, needs: set[str], fit_net: FitNet) -> Iterator[np.ndarray]:
-    """Positions among the unlabeled samples: all, or so many at a time that MC logits drawn for them stay small."""
-    positions = np.arange(len(context.unlabeled))
-    drawn = "mc_logits" in needs and not context.outputs.has("mc_logits")
-    most = MC_NUMBERS // fit_net.mc_numbers_per_row if drawn else len(context)
-    yield from [positions] if most >= len(context) else np.array_split(positions, -(-len(positions) // max(1, most)))
+def _completed(context: Context, needs: Collection[str], fit_net: FitNet, x: Tensor) -> Context:
+    """The context with those of the outputs ``needs`` that it lacks, drawn from FitNet; x [N, D + 1] are its rows."""
+    drawn: dict[str, Tensor] = {}
+    if "logits" in needs and not context.outputs.has("logits"):
+        drawn["logits"] = fit_net.logits(x)
+    if "mc_logits" in needs and not context.outputs.has("mc_logits"):
+        seed = int(context.generator("mc_logits").integers(2**63 - 1))
+        drawn["mc_logits"] = fit_net.mc_logits(x, seed)
+    return replace(context, outputs=replace(context.outputs, **drawn)) if drawn else context
 
 
-def _context(
-    context: Context, needs: Iterable[str], fit_net: FitNet, x: Tensor, unlabeled: np.ndarray | None = None
-) -> Context:
-    """The context with the outputs that are needed; with ``unlabeled`` [n] given, of these and the labeled samples."""
-    missing = [name for name in OUTPUT_NAMES if name in needs and not context.outputs.has(name)]
-    if not missing and unlabeled is None:
-        return context
-    rows = slice(None) if unlabeled is None else torch.from_numpy(np.concatenate([context.labeled, unlabeled]))
+def _rows(context: Context, unlabeled: np.ndarray) -> Tensor:
+    """The labeled samples' pool indices, then those of ``unlabeled`` [n]."""
+    return torch.from_numpy(np.concatenate([context.labeled, unlabeled]))
+
+
+def _among(context: Context, needs: Collection[str], unlabeled: np.ndarray) -> Context:
+    """The labeled samples and those of ``unlabeled`` [n] as a pool, with the outputs ``needs`` as far as given."""
+    rows = _rows(context, unlabeled)
     parts: dict[str, Tensor] = {}
     for name in OUTPUT_NAMES:
         given = getattr(context.outputs, name)
         if given is not None and (name in needs or name == "embeddings"):
             parts[name] = given[:, rows] if name == "mc_logits" else given[rows]
-    if "logits" in missing:
-        parts["logits"] = fit_net.logits(x[rows])
-    if "mc_logits" in missing:
-        seed = int(context.generator("mc_logits").integers(2**63 - 1))
-        parts["mc_logits"] = fit_net.mc_logits(x[rows], seed)
-    outputs = Outputs(**parts)
-    if unlabeled is None:
-        return replace(context, outputs=outputs)
     inputs = None if context.inputs is None else context.inputs[rows]
     labeled = np.arange(len(context.labeled))
-    return replace(context, outputs=outputs, labeled=labeled, inputs=inputs, shared={})
+    return replace(context, outputs=Outputs(**parts), labeled=labeled, inputs=inputs, shared={})
 
 
-def _batch_among(
-    strategy: Strategy, context: Context, fit_net: FitNet, x: Tensor, size: int, among: np.ndarray
-) -> np.ndarray:
-    """Positions [B] in ``among``, pool indices of unlabeled samples, of what the strategy picks if shown only these."""
-    sub = _context(context, {*strategy.needs, *strategy.wants}, fit_net, x, among)
-    return strategy.query(sub, size).indices - len(context.labeled)
-
-
-def _vote_frequency(strategy: Strategy, context: Context, fit_net: FitNet, x: Tensor, share: float) -> np.ndarray:
+def _vote_frequency(strategy: Strategy, context: Context, share: float) -> np.ndarray:
     """[U] how often the strategy picks a sample when asked for ``share`` of random subsamples that hold it."""
-    unlabeled = context.unlabeled
+    unlabeled, needs = context.unlabeled, (*strategy.needs, *strategy.wants)
     votes = np.zeros(len(unlabeled))
     rng = context.generator(f"subsamples of {strategy.label}")
     n_parts = min(len(unlabeled), max(2, -(-len(unlabeled) // SUBSAMPLE)))
     for _ in range(PARTITIONS):
         for part in np.array_split(rng.permutation(len(unlabeled)), n_parts):
             size = min(len(part), max(2, round(share * len(part))))
-            votes[part[_batch_among(strategy, context, fit_net, x, size, unlabeled[part])]] += 1
+            picked = strategy.query(_among(context, needs, unlabeled[part]), size).indices - len(context.labeled)
+            votes[part[picked]] += 1
     return votes / PARTITIONS
 
 

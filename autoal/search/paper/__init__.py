@@ -1,5 +1,1 @@
 """The published AutoAL (Wang, Zhan & Huang, ICML 2025) with mechanics that work; see ``docs/algorithm-paper.md``."""
-
-from autoal.search.paper.variant import PaperSearch, SearchResult
-
-__all__ = ["PaperSearch", "SearchResult"]

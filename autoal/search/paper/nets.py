@@ -14,6 +14,7 @@ from autoal.search.paper.loss_prediction import LossPrediction
 
 BACKBONES = ("linear", "mlp", "resnet18")
 HIDDEN = 64
+NORMALIZED_BY = 256  # samples that tell batch norm its statistics
 
 
 class LinearNet(Network):
@@ -42,17 +43,18 @@ class ModuleNet(Network):
 
 
 class SearchNet(nn.Module):
-    """A backbone with one output per candidate, and the loss prediction that shares its trunk."""
+    """A backbone with one output per candidate, and the loss prediction that shares its trunk, if there is one."""
 
-    def __init__(self, net: Network, loss_prediction: LossPrediction) -> None:
+    def __init__(self, net: Network, loss_prediction: LossPrediction | None) -> None:
         super().__init__()
         self.net = net
         self.loss_prediction = loss_prediction
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x [N, ...] to weights W [N, S], each row summing to 1, and predicted losses [N]."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x [N, ...] to weights W [N, S], each row summing to 1, and predicted losses [N], if any."""
         features = self.net.features(x)
-        return self.net.head(features[-1]).softmax(dim=1), self.loss_prediction(features)
+        predicted = None if self.loss_prediction is None else self.loss_prediction(features)
+        return self.net.head(features[-1]).softmax(dim=1), predicted
 
 
 def build_fit_net(backbone: str | nn.Module, x: Tensor, n_classes: int, generator: torch.Generator) -> Network:
@@ -60,17 +62,31 @@ def build_fit_net(backbone: str | nn.Module, x: Tensor, n_classes: int, generato
     return _build(backbone, x, n_classes, generator, LinearNet)
 
 
-def build_search_net(backbone: str | nn.Module, x: Tensor, n_candidates: int, generator: torch.Generator) -> SearchNet:
+def build_search_net(
+    backbone: str | nn.Module, x: Tensor, n_candidates: int, loss_prediction: bool, generator: torch.Generator
+) -> SearchNet:
     """A fresh SearchNet for inputs like x [n, ...]; on embeddings with a hidden layer, which loss prediction needs."""
     net = _build(backbone, x, n_candidates, generator, lambda d, s: MLP(d, s, HIDDEN))
     nn.init.zeros_(net.head.weight)  # all candidates weigh the same until evidence comes
     nn.init.zeros_(net.head.bias)
+    if backbone == "resnet18" and len(x) > 1:
+        _normalize(net, x[:NORMALIZED_BY])
+    if not loss_prediction:
+        return SearchNet(net, None)
     with torch.no_grad():
-        net.eval()
-        widths = [part.shape[1] for part in net.features(x[:1])]
-    loss_prediction = initialized(lambda: LossPrediction(widths), generator)
-    assert isinstance(loss_prediction, LossPrediction)
-    return SearchNet(net, loss_prediction).to(x.device)
+        widths = [part.shape[1] for part in net.eval().features(x[:1])]
+    module = initialized(lambda: LossPrediction(widths), generator)
+    assert isinstance(module, LossPrediction)
+    return SearchNet(net, module.to(x.device))
+
+
+@torch.no_grad()
+def _normalize(net: Network, x: Tensor) -> None:
+    """Batch norm takes its statistics from x [n, ...]: SearchNet is not pre-trained, and searches with them fixed."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    net.train().features(x)
 
 
 def _build(

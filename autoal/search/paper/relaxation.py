@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import torch
+from scipy.special import ndtr
 from torch import Tensor
 
 COMPONENTS = 2
@@ -14,29 +14,32 @@ MIN_DEVIATION = 1e-3
 FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.05  # scores lie in [0, 1]
 
 
-def mixture_quantile(scores: Tensor, share: float) -> Tensor:
-    """The value [] that a Gaussian mixture fitted to scores [B] exceeds with probability ``share``.
+def mixture_quantile(scores: Tensor, share: float) -> float:
+    """The value that a Gaussian mixture fitted to scores [B] exceeds with probability ``share``.
 
     Two components by expectation maximisation from the quartiles; the quantile by bisection of the mixture's
-    distribution function, where the paper takes that of a sample drawn from it. Carries no gradient.
+    distribution function, where the paper takes that of a sample drawn from it. Carries no gradient: in numpy, as some
+    hundred operations on so few numbers would be most of a step in torch.
     """
-    values = scores.detach().double().flatten()
-    mean = torch.quantile(values, values.new_tensor([0.25, 0.75]))
-    deviation = values.std(correction=0).clamp_min(MIN_DEVIATION).repeat(COMPONENTS)
-    weight = values.new_full((COMPONENTS,), 1 / COMPONENTS)
+    values = scores.detach().double().cpu().numpy()
+    mean = np.quantile(values, [0.25, 0.75])
+    deviation = np.full(COMPONENTS, max(values.std(), MIN_DEVIATION))
+    weight = np.full(COMPONENTS, 1 / COMPONENTS)
     for _ in range(EM_STEPS):
-        log_density = -0.5 * ((values[:, None] - mean) / deviation) ** 2 - deviation.log() + weight.log()
-        belongs = log_density.softmax(dim=1)  # [B, 2]
-        mass = belongs.sum(0).clamp_min(1e-9)
-        mean = (belongs * values[:, None]).sum(0) / mass
-        deviation = ((belongs * (values[:, None] - mean) ** 2).sum(0) / mass).sqrt().clamp_min(MIN_DEVIATION)
+        log_density = -0.5 * ((values[:, None] - mean) / deviation) ** 2 + np.log(weight / deviation)
+        belongs = np.exp(log_density - log_density.max(axis=1, keepdims=True))  # [B, 2]
+        belongs /= belongs.sum(axis=1, keepdims=True)
+        mass = belongs.sum(axis=0).clip(min=1e-9)
+        mean = values @ belongs / mass
+        variance = (belongs * (values[:, None] - mean) ** 2).sum(axis=0) / mass
+        deviation = np.sqrt(variance).clip(min=MIN_DEVIATION)
         weight = mass / mass.sum()
-    low, high = (mean - 8 * deviation).min(), (mean + 8 * deviation).max()
+    low, high = float((mean - 8 * deviation).min()), float((mean + 8 * deviation).max())
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        above = (weight * (0.5 - 0.5 * torch.erf((middle - mean) / (deviation * math.sqrt(2))))).sum()
-        low, high = torch.where(above > share, middle, low), torch.where(above > share, high, middle)
-    return ((low + high) / 2).to(scores.dtype)
+        above = float(weight @ ndtr((mean - middle) / deviation))
+        low, high = (middle, high) if above > share else (low, middle)
+    return (low + high) / 2
 
 
 def temperature(step: int, steps: int) -> float:
