@@ -10,14 +10,14 @@ from pathlib import Path
 from autoal import checks, files
 from autoal.commands.results import print_statistics
 from autoal.experiment import datasets
-from autoal.experiment.cells import Settings
+from autoal.experiment.cells import OF_AUTOAL, Settings
 from autoal.experiment.conditions import Condition
 from autoal.experiment.grid import check_data, default_jobs, run_grid
 from autoal.experiment.own_strategy import named
 from autoal.experiment.sizes import parse_size
 from autoal.experiment.statistics import check_reference
 from autoal.models import DEVICES, MODELS
-from autoal.search.autoal import SEARCHES, VARIANTS, AutoAL
+from autoal.search.autoal import QUERIES, SEARCHES, VARIANTS, AutoAL
 
 DEFAULT_STRATEGIES = ("autoal", "margin", "random")
 MOST_SEEDS = 100_000
@@ -51,6 +51,8 @@ def add_grid_arguments(parser: argparse.ArgumentParser, *, required: bool) -> No
     add("--data-folder", help="folder with a set's official files, looked at first")
     add("--variant", help=f"of autoal: {', '.join(VARIANTS)}")
     add("--search", help=f"of autoal: {', '.join(SEARCHES)}")
+    add("--query", help=f"of autoal's variant paper: {', '.join(QUERIES)}")
+    add("--loss-prediction", action=argparse.BooleanOptionalAction, help="of autoal's variant paper")
     add("--candidates", type=names, help="of autoal: names of strategies, a,b,c")
     of_pool = parser.add_argument_group("conditions of the pool, drawn by the seed; the test set stays as it is")
     of_pool.add_argument("--imbalance", type=float, default=untouched.imbalance, help="largest : smallest class")
@@ -76,9 +78,10 @@ def call(arguments: argparse.Namespace) -> None:
         named(name)
     check_reference(arguments.reference, strategies)
     checks.as_count(arguments.seeds, "seeds", low=1, high=MOST_SEEDS)
-    for name in ("variant", "search", "candidates"):
+    for name in OF_AUTOAL:
         if getattr(arguments, name) is not None and AutoAL.name not in strategies:
-            raise ValueError(f"--{name} is of autoal, which is not among the strategies: add --strategy autoal")
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"{option} is of autoal, which is not among the strategies: add --strategy autoal")
     if not arguments.out:
         raise ValueError("--out must name a folder, got an empty name")
     settings = Settings(**{field.name: getattr(arguments, field.name) for field in fields(Settings)})

@@ -25,6 +25,7 @@ from autoal.search.autoal import AutoAL
 from autoal.strategies import Strategy, resolve
 
 REVISION = 2  # of the records and of what decides them; a new number recomputes within a version of the package
+OF_AUTOAL = ("variant", "search", "query", "loss_prediction", "candidates")  # settings that no other strategy reads
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Settings:
         rounds: Rounds after round 0.
         model: Name of the task model.
         device: "auto", "cpu" or "cuda".
-        variant, search, candidates: Of ``AutoAL``; None leaves its default.
+        variant, search, query, loss_prediction, candidates: Of ``AutoAL``; None leaves its default.
     """
 
     initial_size: Size = 20
@@ -47,6 +48,8 @@ class Settings:
     device: str = "auto"
     variant: str | None = None
     search: str | None = None
+    query: str | None = None
+    loss_prediction: bool | None = None
     candidates: tuple[str, ...] | None = None
 
     def check(self) -> None:
@@ -70,7 +73,7 @@ class Settings:
 
     def autoal(self) -> AutoAL:
         """A new ``AutoAL`` with these settings."""
-        chosen: dict[str, Any] = {"variant": self.variant, "search": self.search, "candidates": self.candidates}
+        chosen: dict[str, Any] = {name: getattr(self, name) for name in OF_AUTOAL}
         return AutoAL(**{key: value for key, value in chosen.items() if value is not None})
 
 
@@ -90,9 +93,9 @@ class Cell:
     def key(self) -> str:
         """SHA-256 of all that decides the result, defaults resolved."""
         settings = asdict(self.settings) | {"device": models.find_device(self.settings.device).type}
-        for name in ("variant", "search", "candidates"):
+        for name in OF_AUTOAL:
             settings.pop(name)
-        if self.strategy == AutoAL.name:  # no other strategy reads them
+        if self.strategy == AutoAL.name:
             settings["autoal"] = self.settings.autoal().settings
         content: dict[str, Any] = {"dataset": self.dataset, "fingerprint": self.fingerprint, "strategy": self.strategy}
         content |= {"seed": self.seed, "settings": settings, "version": autoal.__version__, "revision": REVISION}

@@ -28,9 +28,12 @@ def test_everything_that_decides_the_result_is_in_the_key(data):
     ]
     changes = {"initial_size": 7, "query_size": 4, "rounds": 3, "model": "mlp", "variant": "paper"}
     changes |= {"search": "none", "candidates": ("margin",)}
-    assert {*changes, "device"} == {field.name for field in dataclasses.fields(Settings)}
+    of_paper = {"query": "top", "loss_prediction": False}
+    assert {*changes, *of_paper, "device"} == {field.name for field in dataclasses.fields(Settings)}
     for name, value in changes.items():
         changed.append(dataclasses.replace(cell, settings=dataclasses.replace(SMALL, **{name: value})))
+    for name, value in of_paper.items():
+        changed.append(dataclasses.replace(cell, settings=dataclasses.replace(SMALL, variant="paper", **{name: value})))
     assert len({cell.key, *(other.key for other in changed)}) == len(changed) + 1
 
 
