@@ -128,8 +128,8 @@ class Candidates:
         raw = np.empty((len(context.unlabeled), len(self)))
         if scored:
             for rows, part in self._parts(context, fit_net, x):
-                for k, strategy in scored.items():
-                    raw[rows, k] = strategy.scores_of_unlabeled(part)
+                for k, scorer in scored.items():
+                    raw[rows, k] = scorer.scores_of_unlabeled(part)
         batches = []
         for k, strategy in enumerate(self.strategies):
             if k in scored:
