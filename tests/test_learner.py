@@ -1,5 +1,7 @@
 """The round: paired initial sets, ask and tell, budgets, errors that lose nothing."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +38,25 @@ def test_margin_learns_more_than_nothing(digits):
     one.run()
     x, y = digits
     assert np.mean(one.model.predict(torch.from_numpy(x)) == y) > 0.8
+
+
+@pytest.mark.parametrize("strategy", ["margin", "autoal"])
+def test_the_task_models_inference_is_part_of_the_times(digits, strategy):
+    one = learner(digits, strategy=strategy)
+    first = one.ask()
+    one.tell(first.indices, one.oracle(first.indices))
+    model = one.model.outputs
+
+    def slow(*arguments, **keywords):
+        time.sleep(0.2)
+        return model(*arguments, **keywords)
+
+    one.model.outputs = slow
+    timings = one.ask().timings
+    own = sum(timings.get(part, 0) for part in ("fit_net", "outputs", "calibration"))
+    assert timings["inference"] >= 0.2 + own
+    stages = ("inference", "candidates", "search", "selection")
+    assert timings["total"] >= sum(timings.get(stage, 0) for stage in stages)
 
 
 def test_initial_sample_depends_on_the_seed_alone(digits):
