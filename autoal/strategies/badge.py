@@ -10,11 +10,6 @@ from autoal.strategies.base import Picks, Strategy
 from autoal.types import Context
 
 
-def rows(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """The rows ``indices`` of ``values``, on its device."""
-    return values[indices.to(values.device)]
-
-
 class Badge(Strategy):
     """k-means++ over the last layer's gradients g = (p - onehot(argmax p)) (x) h, which are never formed."""
 
@@ -25,8 +20,8 @@ class Badge(Strategy):
     def pick(self, context: Context, size: int) -> Picks:
         """Pick order; the score is the pick's gradient norm |g|."""
         unlabeled = torch.from_numpy(context.unlabeled)
-        logits = rows(context.outputs.require("logits"), unlabeled)  # [U, C]
-        embeddings = rows(context.outputs.require("embeddings"), unlabeled)  # [U, D]
+        logits = context.outputs.require("logits")[unlabeled]  # [U, C]
+        embeddings = context.outputs.require("embeddings")[unlabeled]  # [U, D]
         seed = int(context.generator(self.name).integers(2**63 - 1))
         picked = ops.gradient_kmeanspp(logits, embeddings, size, seed=seed)
         p = logits[picked].float().softmax(dim=1)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from autoal import checks
-from autoal.strategies.badge import rows
 from autoal.strategies.base import Picks, Strategy
 from autoal.types import Context
 
@@ -55,10 +54,10 @@ class Bait(Strategy):
         factors = full_factors if full else binary_factors
         ridge = self.ridge * torch.eye(embeddings.shape[1] * (logits.shape[1] if full else 1), dtype=torch.float64)
         pool = information(embeddings, logits, factors) / len(context)
-        labeled = torch.from_numpy(context.labeled)
-        known = information(rows(embeddings, labeled), rows(logits, labeled), factors) + ridge.to(embeddings.device)
+        labeled, shown = torch.from_numpy(context.labeled), torch.from_numpy(candidates)
+        known = information(embeddings[labeled], logits[labeled], factors) + ridge.to(embeddings.device)
 
-        x, s = rows(embeddings, torch.from_numpy(candidates)), factors(rows(logits, torch.from_numpy(candidates)))
+        x, s = embeddings[shown], factors(logits[shown])
         design = Design(torch.linalg.inv(known), pool)
         forward, gains = design.grow(x.float(), s, min(2 * size, len(candidates)))
         kept = np.array(sorted(design.shrink(x[forward].double(), s[forward], len(forward) - size)))

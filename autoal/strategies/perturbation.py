@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from autoal.strategies.badge import rows
 from autoal.strategies.base import Picks, Strategy
 from autoal.strategies.clustering import representatives
 from autoal.strategies.linear_head import linear_head
@@ -71,7 +70,7 @@ def flipping_epsilon(context: Context) -> np.ndarray:
     assert context.labels is not None
     head = linear_head(context)
     embeddings, labels = context.outputs.require("embeddings"), torch.from_numpy(context.labels)
-    labeled = rows(embeddings, torch.from_numpy(context.labeled)).float()
+    labeled = embeddings[torch.from_numpy(context.labeled)].float()
     means = torch.stack([labeled[(labels == c).to(labeled.device)].mean(dim=0) for c in labels.unique()])  # [K, D]
     found = []
     for x in embeddings.split(CHUNK):
@@ -122,7 +121,7 @@ def _spread(
     positions = np.flatnonzero(candidates)
     if len(positions) < size:
         positions = np.argsort(key, kind="stable")[:size]
-    points = rows(context.outputs.require("embeddings"), torch.from_numpy(context.unlabeled[positions])).float()
+    points = context.outputs.require("embeddings")[torch.from_numpy(context.unlabeled[positions])].float()
     if normalized:
         points = torch.nn.functional.normalize(points, dim=1)
     seed = int(context.generator(purpose).integers(2**31 - 1))

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from autoal import checks
-from autoal.strategies.badge import rows
 from autoal.strategies.bait import Bait
 from autoal.strategies.base import Picks, Strategy
 from autoal.strategies.herding import UHerding
@@ -105,9 +104,9 @@ def _query(strategy: Strategy, context: Context, shown: np.ndarray, size: int, s
     for name in OUTPUT_NAMES:
         if context.outputs.has(name) and name in {*strategy.needs, *strategy.wants}:
             values = context.outputs.require(name)
-            outputs[name] = values[:, index] if name == "mc_logits" else rows(values, index)
+            outputs[name] = values[:, index] if name == "mc_logits" else values[index]
     if not outputs:
-        outputs["embeddings"] = rows(context.outputs.require("embeddings"), index)
+        outputs["embeddings"] = context.outputs.require("embeddings")[index]
     inputs = None if context.inputs is None else context.inputs[index]
     seen = replace(
         context,
