@@ -77,6 +77,7 @@ def _halved(points: Tensor, rows: np.ndarray) -> list[np.ndarray]:
     if len(rows) <= MOST_ROWS:
         return [rows]
     centered = points[rows] - points[rows].mean(dim=0)
+    centered /= centered.abs().max().clamp_min(torch.finfo(centered.dtype).tiny)  # or squares might vanish or overflow
     direction = torch.linalg.eigh(centered.T @ centered).eigenvectors[:, -1]
     order = np.argsort((centered @ direction).numpy(), kind="stable")
     return [part for half in np.array_split(rows[order], 2) for part in _halved(points, np.sort(half))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,8 @@ from autoal.types import Context
 
 CHUNK = 8192  # samples converted to float64 together
 UNEXPLAINED = 0.01  # share of the logits' variance above which they are said not to be linear
-RANK_TOLERANCE = 1e-12  # of the Gram matrix, relative to its largest eigenvalue: 1e-6 of the embeddings'
+RANK_TOLERANCE = 1e-12  # of the correlation matrix, relative to its largest eigenvalue: 1e-6 of the embeddings'
+ROUNDING = float(np.finfo(np.float32).eps)  # a column that varies less, relative to its mean, is constant
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class LinearHead:
 def linear_head(context: Context) -> LinearHead:
     """The least-squares fit of the pool's logits on its embeddings, once per round: exact where the head is linear.
 
+    With no more samples than features many heads explain the logits; it is the one of smallest weights, of features
+    brought to one scale.
+
     Raises:
         ValueError: If logits are not finite.
 
@@ -50,23 +55,35 @@ def linear_head(context: Context) -> LinearHead:
 
 def _fit(embeddings: Tensor, logits: Tensor) -> LinearHead:
     checks.require_finite(logits, "logits")
-    n, d, c = *embeddings.shape, logits.shape[1]
-    gram, cross = np.zeros((d + 1, d + 1)), np.zeros((d + 1, c))
-    squares = 0.0
-    for x, z in zip(embeddings.split(CHUNK), logits.split(CHUNK), strict=True):
-        z = z.double() - z.double().mean(dim=1, keepdim=True)
-        x = torch.cat([x.double(), x.new_ones(len(x), 1, dtype=torch.float64)], dim=1)
+    n, (d, c) = len(embeddings), (embeddings.shape[1], logits.shape[1])
+    center, mean = np.zeros(d), np.zeros(c)
+    for x, z in _parts(embeddings, logits):
+        center += x.sum(dim=0).cpu().numpy() / n
+        mean += z.sum(dim=0).cpu().numpy() / n
+    gram, cross, squares = np.zeros((d, d)), np.zeros((d, c)), 0.0
+    for x, z in _parts(embeddings, logits):
+        x, z = x - torch.from_numpy(center).to(x), z - torch.from_numpy(mean).to(z)
         gram += (x.T @ x).cpu().numpy()
         cross += (x.T @ z).cpu().numpy()
         squares += float(z.square().sum())
-    weight = np.linalg.pinv(gram, rcond=RANK_TOLERANCE, hermitian=True) @ cross
+    # Columns of one scale, or the rank would depend on the embeddings' unit, and on how far they lie from the origin.
+    width = np.sqrt(gram.diagonal())
+    width[width <= ROUNDING * np.sqrt(n) * np.abs(center)] = np.inf
+    weight = np.linalg.pinv(gram / np.outer(width, width), rcond=RANK_TOLERANCE, hermitian=True) @ (cross.T / width).T
+    weight /= width[:, None]
     left = squares - 2 * float((weight * cross).sum()) + float((weight * (gram @ weight)).sum())
-    spread = squares - float(np.square(cross[-1]).sum()) / n  # around the mean of each class
-    if left > max(UNEXPLAINED * spread, 1e-9 * squares):
+    if left > max(UNEXPLAINED * squares, 1e-9 * (squares + n * float(np.square(mean).sum()))):
         warnings.warn(
-            f"logits are not linear in the embeddings ({left / spread:.0%} of their variance is left): features are "
+            f"logits are not linear in the embeddings ({left / squares:.0%} of their variance is left): features are "
             "perturbed under the linear head that fits best; give the embeddings that the last layer sees",
             stacklevel=2,
         )
-    head = torch.from_numpy(weight).to(embeddings.device, torch.float32)
-    return LinearHead(head[:-1], head[-1])
+    bias = mean - center @ weight
+    return LinearHead(*(torch.from_numpy(part).to(embeddings.device, torch.float32) for part in (weight, bias)))
+
+
+def _parts(embeddings: Tensor, logits: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Some rows at a time: embeddings and, centered in each row, logits, both float64."""
+    for x, z in zip(embeddings.split(CHUNK), logits.split(CHUNK), strict=True):
+        z = z.double()
+        yield x.double(), z - z.mean(dim=1, keepdim=True)

@@ -8,6 +8,7 @@ import torch
 from autoal.strategies.base import Picks, Strategy
 from autoal.strategies.clustering import representatives
 from autoal.strategies.linear_head import linear_head
+from autoal.strategies.pool_geometry import unit
 from autoal.types import Context, torch_generator
 
 CHUNK = 8192  # samples perturbed together
@@ -70,7 +71,7 @@ def flipping_epsilon(context: Context) -> np.ndarray:
     assert context.labels is not None
     head = linear_head(context)
     embeddings, labels = context.outputs.require("embeddings"), torch.from_numpy(context.labels)
-    labeled = embeddings[torch.from_numpy(context.labeled)].float()
+    labeled = embeddings[torch.from_numpy(context.labeled)].double()
     means = torch.stack([labeled[(labels == c).to(labeled.device)].mean(dim=0) for c in labels.unique()])  # [K, D]
     found = []
     for x in embeddings.split(CHUNK):
@@ -81,11 +82,11 @@ def flipping_epsilon(context: Context) -> np.ndarray:
         # where the model is certain.
         others = z.scatter(1, predicted, -torch.inf).softmax(dim=1)
         gradient = others.scatter(1, predicted, -1.0) @ head.weight.T  # [n, D]
-        h = torch.nn.functional.normalize(gradient, dim=1) @ head.weight
+        h = unit(gradient) @ head.weight
         behind, gaining = z.gather(1, predicted) - z, h - h.gather(1, predicted)
         distance = torch.where(gaining > 0, behind / gaining, torch.inf).amin(dim=1)
-        found.append(distance / torch.cdist(x, means).amax(dim=1))
-    return torch.cat(found).nan_to_num(nan=torch.inf, posinf=torch.inf).double().cpu().numpy()
+        found.append(distance / torch.cdist(x.double(), means).amax(dim=1))  # squares may leave float32
+    return torch.cat(found).nan_to_num(nan=torch.inf, posinf=torch.inf).cpu().numpy()
 
 
 def dropout_changes(context: Context, passes: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
@@ -123,6 +124,6 @@ def _spread(
         positions = np.argsort(key, kind="stable")[:size]
     points = context.outputs.require("embeddings")[torch.from_numpy(context.unlabeled[positions])].float()
     if normalized:
-        points = torch.nn.functional.normalize(points, dim=1)
+        points = unit(points)
     seed = int(context.generator(purpose).integers(2**31 - 1))
     return positions[representatives(points, size, seed)[0]]

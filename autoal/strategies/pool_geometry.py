@@ -13,12 +13,24 @@ from autoal.types import Context
 
 Result = TypeVar("Result")
 
+CHUNK = 8192  # rows brought to length one together
+
+
+def unit(rows: Tensor) -> Tensor:
+    """[n, D] float32, rows [n, D] brought to length one; a row of zeros stays.
+
+    Each is divided by its largest entry first: squares of entries below 1e-19 vanish in float32.
+    """
+    out = torch.empty(rows.shape, dtype=torch.float32, device=rows.device)
+    for part, target in zip(rows.split(CHUNK), out.split(CHUNK), strict=True):
+        largest = part.float().abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        torch.nn.functional.normalize(part / largest, dim=1, out=target)
+    return out
+
 
 def unit_rows(context: Context) -> Tensor:
-    """[N, D] float32, the embeddings brought to length one (a row of zeros stays), once per round."""
-    return context.once(
-        "unit_rows", lambda: torch.nn.functional.normalize(context.outputs.require("embeddings").float(), dim=1)
-    )
+    """[N, D] float32, the embeddings brought to length one, once per round."""
+    return context.once("unit_rows", lambda: unit(context.outputs.require("embeddings")))
 
 
 class OncePerPool(Generic[Result]):
@@ -33,11 +45,11 @@ class OncePerPool(Generic[Result]):
         self._digest = b""
         self._result: Result
 
-    def __call__(self, embeddings: Tensor, compute: Callable[[], Result]) -> Result:
-        """``compute()``, or its last result for these embeddings [N, D]."""
+    def __call__(self, embeddings: Tensor, compute: Callable[[], Result], key: object = None) -> Result:
+        """``compute()``, or its last result for these embeddings [N, D] and whatever else (``key``) it depends on."""
         if len(embeddings) < self._size:
             return compute()
-        digest = hashlib.blake2b(repr((embeddings.shape, embeddings.dtype)).encode())
+        digest = hashlib.blake2b(repr((embeddings.shape, embeddings.dtype, key)).encode())
         for part in embeddings.split(1 << 16):
             digest.update(part.cpu().contiguous().view(torch.uint8).numpy())
         if digest.digest() != self._digest:
