@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import warnings
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from autoal.types import Context
 MOST_TARGETS = 10_000  # samples that are to be covered, and balls whose purity is looked at; of more so many are drawn
 TILE_ROWS, TILE_COLUMNS = 8192, 512  # distances held together: 16 MiB
 REFRESHED = 64  # degrees counted anew together
+SMALLEST_DELTA = 1e-3  # shorter distances of rows of length one may be rounding: then no ball would hold its own center
 PURITY_SEED = 0  # the radius is a property of the pool, not of the round in which it is asked for first
 
 
@@ -24,10 +26,14 @@ class ProbCover(Strategy):
 
     Args:
         delta: The radius, between embeddings brought to length one. None: the largest at which 95 % of all balls are
-            pure, that is, hold samples of one k-means cluster only, with a cluster per class; found once per pool.
+            pure, that is, hold samples of one k-means cluster only, with a cluster per class; found once per pool (and
+            number of classes).
 
     Raises:
-        ValueError: On a query without ``delta`` if the number of classes is not known or 1.
+        ValueError: If ``delta`` is below 0.001; on a query without it, if the number of classes is not known or 1.
+
+    Warns:
+        UserWarning: If the radius that was found tells no samples apart, or only copies are within it.
     """
 
     name = "probcover"
@@ -37,8 +43,8 @@ class ProbCover(Strategy):
     PURITY = 0.95
 
     def __init__(self, delta: float | None = None) -> None:
-        if delta is not None and not delta > 0:
-            raise ValueError(f"delta must be above 0, got {delta}")
+        if delta is not None and not delta >= SMALLEST_DELTA:
+            raise ValueError(f"delta must be at least {SMALLEST_DELTA}: shorter distances are rounding; got {delta}")
         self.delta = delta
         self._delta_of_pool: OncePerPool[float] = OncePerPool()
 
@@ -52,8 +58,7 @@ class ProbCover(Strategy):
         if delta is None:
             if context.n_classes < 2:
                 raise ValueError("probcover takes its radius from the number of classes: give n_classes=, or delta=")
-            embeddings = context.outputs.require("embeddings")
-            delta = self._delta_of_pool(embeddings, lambda: pure_radius(unit, context.n_classes, self.PURITY))
+            delta = self._radius(context, unit)
         rng = context.generator(self.name)
         unlabeled = context.unlabeled
         targets, worth = unlabeled, 1.0
@@ -68,9 +73,20 @@ class ProbCover(Strategy):
         scores = np.concatenate([worth * degrees, np.zeros(len(rest))])
         return Picks(unlabeled[np.concatenate([positions, rest])], scores, {"delta": np.full(size, delta, np.float32)})
 
+    def _radius(self, context: Context, unit: Tensor) -> float:
+        """The pure radius of the pool's rows of length one [N, D], found once; at least ``SMALLEST_DELTA``."""
+        embeddings, c = context.outputs.require("embeddings"), context.n_classes
+        delta = self._delta_of_pool(embeddings, lambda: pure_radius(unit, c, self.PURITY), key=c)
+        if not SMALLEST_DELTA < delta < torch.inf:
+            found = "one cluster: one pick covers all"
+            if delta < torch.inf:
+                found = "clusters that touch: picks cover only copies"
+            warnings.warn(f"probcover finds no radius, as k-means gives {found} (give delta=)", stacklevel=3)
+        return max(delta, SMALLEST_DELTA)
+
 
 def pure_radius(unit: Tensor, n_classes: int, purity: float) -> float:
-    """The largest radius at which so many of the balls around rows [N, D] hold one k-means cluster only.
+    """The largest radius at which so many of the balls around rows [N, D] hold one k-means cluster only; inf of one.
 
     A ball of radius r (without its boundary) is pure as long as r is at most the distance of its center to the nearest
     row of another cluster. So the radius is an order statistic of these distances, and no grid has to be searched.
@@ -86,7 +102,7 @@ def pure_radius(unit: Tensor, n_classes: int, purity: float) -> float:
             squared = _squared_distances(rows, unit[part])
             squared.masked_fill_(clusters[:, None] == cluster[part], torch.inf)
             nearest = torch.minimum(nearest, squared.amin(dim=0))
-        limits.append(nearest.sqrt())
+        limits.append(nearest.clamp_min(0).sqrt())  # near-copies: rounding may have brought it below
     ordered = torch.cat(limits).sort(descending=True).values
     return float(ordered[int(np.ceil(purity * len(ordered))) - 1])
 
