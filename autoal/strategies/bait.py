@@ -10,6 +10,7 @@ from torch import Tensor
 
 from autoal import checks
 from autoal.strategies.base import Picks, Strategy
+from autoal.strategies.uncertainty import checked_logits
 from autoal.types import Context
 
 FORMS = ("auto", "full", "binary")
@@ -17,6 +18,8 @@ FULL_UP_TO = 1024  # parameters D C of the last layer: the full form's matrices 
 FULL_CANDIDATES = 2000  # the full form holds two C x C matrices a candidate, and looks at all of them for each pick
 CHUNK = 16_384  # samples converted to float64 together
 NUMBERS = 1 << 24  # held in a product of the first pass
+SMALLEST_RIDGE = 1e-10  # of the largest information: float64 cannot tell a smaller one from none
+FLOAT32_UP_TO = 10.0  # V^T M^-1 V, which ends near 0: of larger ones float32 leaves too few digits
 
 
 class Bait(Strategy):
@@ -28,7 +31,7 @@ class Bait(Strategy):
     Args:
         fisher: "full"; "binary" = p(1) (1 - p(1)) x x^T, as if the question were whether the predicted class is right
             (Huseljic et al. 2024), for D x D matrices instead of (D C)^2; "auto" = full up to 1,024 parameters D C.
-        ridge: lambda in M = lambda I + sum of information.
+        ridge: lambda in M = lambda I + sum of information. It is in the unit of the embeddings, squared.
     """
 
     name = "bait"
@@ -46,20 +49,22 @@ class Bait(Strategy):
 
         The full form picks among at most 2,000 samples (or 4 B), drawn at random.
         """
-        embeddings, logits = context.outputs.require("embeddings"), context.outputs.require("logits")
+        embeddings, logits = context.outputs.require("embeddings"), checked_logits(context)
         full = self.fisher == "full" or (self.fisher == "auto" and embeddings.shape[1] * logits.shape[1] <= FULL_UP_TO)
         candidates = context.unlabeled
         if full and len(candidates) > (most := max(FULL_CANDIDATES, 4 * size)):
             candidates = np.sort(context.generator(self.name).choice(candidates, most, replace=False))
         factors = full_factors if full else binary_factors
-        ridge = self.ridge * torch.eye(embeddings.shape[1] * (logits.shape[1] if full else 1), dtype=torch.float64)
         pool = information(embeddings, logits, factors) / len(context)
         labeled, shown = torch.from_numpy(context.labeled), torch.from_numpy(candidates)
-        known = information(embeddings[labeled], logits[labeled], factors) + ridge.to(embeddings.device)
+        known = information(embeddings[labeled], logits[labeled], factors)
+        x, s = embeddings[shown].float(), factors(logits[shown])
+        own = x.norm(dim=1).double().square() * s.square().sum(dim=(1, 2))  # [n] the trace of each one's information
+        largest = max(float(known.diagonal().max()), float(own.max()))
+        known.diagonal().add_(max(self.ridge, SMALLEST_RIDGE * largest))
 
-        x, s = embeddings[shown], factors(logits[shown])
         design = Design(torch.linalg.inv(known), pool)
-        forward, gains = design.grow(x.float(), s, min(2 * size, len(candidates)))
+        forward, gains = design.grow(x, s, min(2 * size, len(candidates)))
         kept = np.array(sorted(design.shrink(x[forward].double(), s[forward], len(forward) - size)))
         return Picks(candidates[np.array(forward)[kept]], np.array(gains)[kept])
 
@@ -80,7 +85,8 @@ def information(embeddings: Tensor, logits: Tensor, factors: Callable[[Tensor], 
     """The sum over samples of (x (x) s) (x (x) s)^T: [D a, D a] float64, of embeddings [n, D] and logits [n, C]."""
     d, a = embeddings.shape[1], factors(logits[:1]).shape[1]
     total = embeddings.new_zeros(d, a, d, a, dtype=torch.float64)
-    for x, z in zip(embeddings.split(CHUNK), logits.split(CHUNK), strict=True):
+    step = max(1, min(CHUNK, NUMBERS // (a * a)))
+    for x, z in zip(embeddings.split(step), logits.split(step), strict=True):
         x, s = x.double(), factors(z)
         class_terms = s @ s.mT  # [n, a, a]
         for i in range(a):
@@ -104,9 +110,11 @@ class Design:
         self.sandwich = inverse @ pool @ inverse
 
     def grow(self, x: Tensor, s: Tensor, k: int) -> tuple[list[int], list[float]]:
-        """Adds k of the candidates x [n, D], s [n, a, r], each time the one that lowers the trace most."""
+        """Adds k of the candidates x [n, D] float32, s [n, a, r], each time the one that lowers the trace most."""
         picks, gains = [], []
         state = self._state(x, s)
+        if float(state[0].diagonal(dim1=1, dim2=2).sum(dim=1).max()) > FLOAT32_UP_TO:
+            x = x.double()
         free = torch.ones(len(x), dtype=torch.bool, device=x.device)
         for _ in range(k):
             gain = _trace(state, 1.0).masked_fill(~free, -torch.inf)
@@ -151,13 +159,17 @@ class Design:
         near, far = state
         r = s.shape[2]
         v = torch.einsum("d,ar->dar", x[one].double(), s[one]).reshape(-1, r)  # [D a, r]
-        k = torch.linalg.inv(torch.eye(r, dtype=v.dtype, device=v.device) + sign * near[one])
         a, b = self.inverse @ v, self.sandwich @ v
-        inner = k @ far[one] @ k
+        k = torch.linalg.inv(
+            torch.eye(r, dtype=v.dtype, device=v.device) + sign * v.T @ a
+        )  # the state's may be rounded
+        inner = k @ (v.T @ b) @ k
         va, vb = _project(x, s, torch.cat([a, b], dim=1)).split(r, dim=2)  # [n, r, r]
-        cross, matrix_cross = _times(_times(va, k), vb.mT), a @ k @ b.T
-        self.inverse = self.inverse - sign * a @ k @ a.T
-        self.sandwich = self.sandwich - sign * (matrix_cross + matrix_cross.T) + a @ inner @ a.T
+        cross = _times(_times(va, k), vb.mT)
+        self.inverse.addmm_(a, k @ a.T, alpha=-sign)  # in place, once over each matrix: they are the largest here
+        self.sandwich.addmm_(
+            torch.cat([a, b], dim=1), torch.cat([inner @ a.T - sign * k @ b.T, -sign * k @ a.T], dim=0)
+        )
         far = far - sign * (cross + cross.mT) + _times(_times(va, inner), va.mT)
         return near - sign * _times(_times(va, k), va.mT), far
 
