@@ -61,16 +61,16 @@ class Configurations:
     def gains(self, p: Tensor) -> Tensor:
         """[n] nats that the labels of n samples, p [T, n, C], tell beyond those of S."""
         n_samples, n, n_classes = p.shape
-        entropy = torch.special.entr(p).sum(dim=2)  # [T, n]
-        known = (self.weight[:, None] * self.posterior).sum(0) @ entropy  # sum_t E[pi_t] H(p^t)
+        share = self.weight @ self.posterior  # [T] E[pi]
         out = torch.empty(n)
         step = max(1, BLOCK_NUMBERS // max(1, len(self.weight) * n_classes))
         for i in range(0, n, step):
             part = p[:, i : i + step]
             mixed = (self.posterior @ part.reshape(n_samples, -1)).clamp_min_(TINY)  # [M, n C]
             mixed = mixed.log().mul_(mixed).view(len(self.weight), -1, n_classes).sum(dim=2)
-            out[i : i + step] = -(self.weight @ mixed)
-        return (out - known).clamp_min(0)
+            known = share @ torch.special.entr(part).sum(dim=2)  # sum_t E[pi_t] H(p^t)
+            out[i : i + step] = -(self.weight @ mixed) - known
+        return out.clamp_min(0)
 
     def extend(self, p: Tensor) -> None:
         """Adds a pick of probabilities p [T, C] to S."""
@@ -108,7 +108,9 @@ class BatchBald(Strategy):
         by_bald = np.argsort(-bald, kind="stable")
         shortlist = np.sort(by_bald[: max(SHORTLIST, SHORTLIST_PER_PICK * size)])
         mc_logits = context.outputs.require("mc_logits")
-        p = mc_logits[:, torch.from_numpy(unlabeled[shortlist]).to(mc_logits.device)].float().softmax(dim=2).cpu()
+        p = torch.empty(len(mc_logits), len(shortlist), mc_logits.shape[2])
+        for t, logits in enumerate(mc_logits):  # one after the other: these are the largest arrays here
+            p[t] = logits[torch.from_numpy(unlabeled[shortlist])].float().softmax(dim=1)
         picked, gains = greedy(p, bald[shortlist], size, context.generator(self.name))
         positions = shortlist[picked]
         if len(positions) < size:
