@@ -9,10 +9,12 @@ from autoal import ops
 from autoal.strategies.base import Picks, Strategy
 from autoal.strategies.pool_geometry import unit_rows
 from autoal.strategies.temperature import calibrating_temperature
+from autoal.strategies.uncertainty import checked_logits
 from autoal.types import Context
 
 MOST_TARGETS = 10_000  # samples that a gain is summed over; of a larger pool so many are drawn
-BLOCK = 2048  # labeled rows whose distances are held together with those to all others
+MOST_LABELED = 4096  # labeled rows that are compared to all others; of more so many in even steps
+NUMBERS = 1 << 22  # distances between labeled rows that are held together
 SAME = 1e-3  # a distance on the unit sphere that may be rounding
 
 
@@ -48,7 +50,7 @@ class UHerding(Strategy):
 
     def pick(self, context: Context, size: int) -> Picks:
         """Pick order; the score is the gain in uncertainty-weighted coverage, summed over the pool."""
-        logits = context.outputs.require("logits")
+        logits = checked_logits(context)
         if self.temperature:
             logits = logits.float() / calibrating_temperature(context)
         uncertainty = ops.uncertainty_scores(logits).margin
@@ -70,27 +72,36 @@ class RawUHerding(UHerding):
 
 def herd(context: Context, size: int, purpose: str, weights: Tensor, radius: float) -> Picks:
     """The ``size`` unlabeled samples that cover most of the pool's weights [N], under a kernel of this radius."""
-    weights = weights.clone()
-    weights[torch.from_numpy(context.labeled)] = 0  # covered by themselves: not worth a target
+    # Labeled samples cover themselves and are no targets: only how far they cover the others matters.
+    labeled, unlabeled = torch.from_numpy(context.labeled), torch.from_numpy(context.unlabeled)
+    unit, gamma = unit_rows(context), radius**-2
+    points = unit[unlabeled]
+    covered = None
+    if len(labeled):
+        covered = torch.exp(-gamma * ops.knn(points, unit[labeled], 1).distances[:, 0].square())
     picks, gains, _ = ops.coverage_greedy(
-        unit_rows(context),
+        points,
         size,
-        weights=weights,
-        labeled=context.labeled,
-        bandwidth=radius**-2,
+        weights=weights[unlabeled],
+        covered=covered,
+        bandwidth=gamma,
         metric="l2",
         targets=MOST_TARGETS,
         seed=int(context.generator(purpose).integers(2**62)),
         return_gains=True,
     )
-    return Picks(picks.cpu().numpy(), gains.cpu().numpy())
+    return Picks(context.unlabeled[picks.cpu().numpy()], gains.cpu().numpy())
 
 
 def labeled_radius(unit: Tensor) -> float:
     """The smallest distance between two labeled rows [L, D] that are not copies; 1 if there are none."""
-    rows = unit.double()
+    if len(unit) < 2:
+        return MaxHerding.RADIUS
+    rows = torch.nn.functional.normalize(unit.double(), dim=1)  # lengths of float32 are off by more than is looked for
+    squares = rows.square().sum(dim=1)  # 0 of a row of zeros
     smallest = rows.new_full((), torch.inf)
-    for part in rows.split(BLOCK) if len(rows) else ():
-        distances = (2 - 2 * part @ rows.T).clamp_min_(0).sqrt_()
-        smallest = torch.minimum(smallest, distances.masked_fill_(distances <= SAME, torch.inf).min())
-    return float(smallest) if smallest < torch.inf else MaxHerding.RADIUS
+    compared = torch.arange(0, len(rows), -(-len(rows) // MOST_LABELED))
+    for part in compared.split(max(1, NUMBERS // len(rows))):
+        squared = squares[part, None] + squares - 2 * rows[part] @ rows.T
+        smallest = torch.minimum(smallest, squared.masked_fill_(squared <= SAME**2, torch.inf).min())
+    return float(smallest.sqrt()) if smallest < torch.inf else MaxHerding.RADIUS

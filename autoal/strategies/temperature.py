@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.special import softmax
 
 from autoal.models import softmax_regression
+from autoal.strategies.frozen import features
 from autoal.types import Context
 
 TEMPERATURES = np.arange(10, 200) / 10  # tried
@@ -26,8 +26,7 @@ def calibrating_temperature(context: Context) -> float:
 def held_out_logits(context: Context) -> tuple[np.ndarray, np.ndarray]:
     """Logits [L, C] of the labeled samples by softmax regressions that did not see them, and their classes [L]."""
     assert context.labels is not None
-    rows = torch.from_numpy(context.labeled)
-    x = softmax_regression.prepare(context.outputs.require("embeddings"))[rows].double().cpu().numpy()
+    x = features(context)[torch.from_numpy(context.labeled)].double().cpu().numpy()
     order = context.generator("temperature").permutation(len(x))
     logits = np.zeros((len(x), context.n_classes))
     for held in np.array_split(order, min(FOLDS, len(x))) if len(x) > 1 else []:
@@ -38,8 +37,8 @@ def held_out_logits(context: Context) -> tuple[np.ndarray, np.ndarray]:
 
 def calibration_error(logits: np.ndarray, classes: np.ndarray) -> float:
     """Expected calibration error of logits [L, C]: |accuracy - confidence| of 15 bins of confidence, by their share."""
-    p = softmax(logits, axis=1)
-    confidence, right = p.max(axis=1), p.argmax(axis=1) == classes
+    confidence = 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)  # the softmax of the largest
+    right = logits.argmax(axis=1) == classes
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
     return float(np.abs(gaps).sum() / len(classes))
