@@ -40,7 +40,7 @@ class Ceal(ScoreStrategy):
 
     def __init__(self, measure: str = "entropy", threshold: float = 0.05, decay: float = 0.0033) -> None:
         self.measure = checks.check_choice(measure, "measure", MEASURES)
-        if threshold < 0 or decay < 0:
+        if not (threshold >= 0 and decay >= 0):
             raise ValueError(f"threshold and decay must be at least 0; got {threshold} and {decay}")
         self.threshold, self.decay = threshold, decay
         self.pseudo_labels = np.empty(0, np.int64), np.empty(0, np.int64)

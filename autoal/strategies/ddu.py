@@ -34,7 +34,10 @@ class Ddu(ScoreStrategy):
     reference = "Mukhoti et al. 2023"
 
     def score(self, context: Context) -> Tensor:
-        """[N] float64, -log q in nats, of embeddings that are centered and scaled as FitNet's are."""
+        """[N] float64, -log q in nats, of embeddings that are centered and scaled as FitNet's are.
+
+        -inf of labeled samples: where most of a pool is labeled, they would take most of the time.
+        """
         assert context.labels is not None
         z = features(context)[:, :-1]  # no bias column
         total = sum(float(part.double().square().sum()) for part in z.split(CHUNK))
@@ -42,8 +45,11 @@ class Ddu(ScoreStrategy):
         labeled = z[torch.from_numpy(context.labeled)].double()
         labels = torch.from_numpy(context.labels).to(z.device)
         density = Mixture([labeled[labels == c] for c in np.unique(context.labels)], variance)
+        scores = torch.full((len(z),), -torch.inf, dtype=torch.float64, device=z.device)
         step = max(1, NUMBERS // max(len(density.whitened), z.shape[1]))
-        return torch.cat([-density.log(part.double()) for part in z.split(step)])
+        for part in torch.from_numpy(context.unlabeled).split(step):
+            scores[part] = -density.log(z[part].double())
+        return scores
 
 
 class Mixture:

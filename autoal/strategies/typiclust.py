@@ -49,7 +49,7 @@ class TypiClust(Strategy):
         while len(picked) < size:
             small, count, minus_size, c = heapq.heappop(heap)
             if c not in waiting:
-                typical = typicality(points[torch.from_numpy(members[c]).to(points.device)], self.NEIGHBORS)
+                typical = typicality(points[torch.from_numpy(members[c])], self.NEIGHBORS)
                 order = [i for i in np.argsort(-typical, kind="stable")[::-1] if not is_labeled[members[c][i]]]
                 waiting[c] = [(members[c][i], typical[i]) for i in order]
             picked.append(waiting[c].pop())
@@ -61,6 +61,7 @@ class TypiClust(Strategy):
 
 
 LARGEST_TYPICALITY = 1e6  # of copies, and of points nearer than float32 tells
+RECALL = 0.95  # of the neighbors in clusters of 20,000 and more, where finding all compares all pairs
 
 
 def typicality(points: Tensor, neighbors: int) -> np.ndarray:
@@ -68,4 +69,4 @@ def typicality(points: Tensor, neighbors: int) -> np.ndarray:
     k = min(neighbors, len(points) - 1)
     if not k:
         return np.zeros(len(points), np.float32)
-    return ops.typicality(points, k).scores.clamp_max(LARGEST_TYPICALITY).cpu().numpy()
+    return ops.typicality(points, k, recall=RECALL).scores.clamp_max(LARGEST_TYPICALITY).cpu().numpy()
