@@ -7,6 +7,7 @@ import torch
 
 from autoal import ops
 from autoal.strategies.base import Picks, Strategy
+from autoal.strategies.uncertainty import checked_logits
 from autoal.types import Context
 
 
@@ -20,7 +21,7 @@ class Badge(Strategy):
     def pick(self, context: Context, size: int) -> Picks:
         """Pick order; the score is the pick's gradient norm |g|."""
         unlabeled = torch.from_numpy(context.unlabeled)
-        logits = context.outputs.require("logits")[unlabeled]  # [U, C]
+        logits = checked_logits(context)[unlabeled]  # [U, C]
         embeddings = context.outputs.require("embeddings")[unlabeled]  # [U, D]
         seed = int(context.generator(self.name).integers(2**63 - 1))
         picked = ops.gradient_kmeanspp(logits, embeddings, size, seed=seed)

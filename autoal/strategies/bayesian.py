@@ -7,14 +7,19 @@ from torch import Tensor
 from autoal import ops
 from autoal.ops import MCUncertaintyScores
 from autoal.strategies.base import ScoreStrategy
+from autoal.strategies.uncertainty import require_distributions
 from autoal.types import Context
 
 
 def mc_uncertainty_scores(context: Context) -> MCUncertaintyScores:
     """All scores [N] of the pool's MC samples: one read, shared by the strategies of a round."""
-    return context.once(
-        "mc_uncertainty_scores", lambda: ops.mc_uncertainty_scores(context.outputs.mc_logits, layout="TNC")
-    )
+
+    def compute() -> MCUncertaintyScores:
+        scores = ops.mc_uncertainty_scores(context.outputs.mc_logits, layout="TNC", on_nonfinite="drop")
+        require_distributions(scores.entropy, "mc_logits")
+        return scores
+
+    return context.once("mc_uncertainty_scores", compute)
 
 
 class Bald(ScoreStrategy):

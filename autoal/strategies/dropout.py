@@ -8,6 +8,7 @@ from torch import Tensor
 from autoal import ops
 from autoal.ops import UncertaintyScores
 from autoal.strategies.base import ScoreStrategy
+from autoal.strategies.uncertainty import require_distributions
 from autoal.types import Context
 
 NUMBERS = 1 << 24  # MC probabilities held at a time
@@ -23,10 +24,14 @@ def mean_probabilities(mc_logits: Tensor) -> Tensor:
 
 def scores_of_the_mean(context: Context) -> UncertaintyScores:
     """The three scores [N] of the mean prediction: one pass, shared by the strategies of a round."""
-    return context.once(
-        "uncertainty scores of the mean",
-        lambda: ops.uncertainty_scores(mean_probabilities(context.outputs.require("mc_logits")), kind="probs"),
-    )
+
+    def compute() -> UncertaintyScores:
+        pbar = mean_probabilities(context.outputs.require("mc_logits"))
+        scores = ops.uncertainty_scores(pbar, kind="probs", on_nonfinite="drop")
+        require_distributions(scores.entropy, "mc_logits")
+        return scores
+
+    return context.once("uncertainty scores of the mean", compute)
 
 
 class LeastConfidenceDropout(ScoreStrategy):

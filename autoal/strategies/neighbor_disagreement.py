@@ -8,6 +8,7 @@ from torch import Tensor
 from autoal.search.features import Features
 from autoal.strategies.base import ScoreStrategy
 from autoal.strategies.pool_geometry import OncePerPool
+from autoal.strategies.uncertainty import checked_logits
 from autoal.types import Context
 
 CHUNK = 1 << 16  # samples whose neighbors' probabilities are gathered together
@@ -26,7 +27,7 @@ class NeighborDisagreement(ScoreStrategy):
     def score(self, context: Context) -> Tensor:
         """[N] 1 - mean over the neighbors j of p_j[predicted class]; neighbors are the same as SearchNet's."""
         embeddings = context.outputs.require("embeddings")
-        p = context.outputs.require("logits").float().softmax(dim=1)
+        p = checked_logits(context).float().softmax(dim=1)
         neighbors = self._graph(embeddings, lambda: torch.from_numpy(Features(embeddings).graph)).to(p.device)
         if not neighbors.shape[1]:
             return p.new_zeros(len(p))

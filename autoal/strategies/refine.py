@@ -14,6 +14,7 @@ from autoal.strategies.bait import Bait
 from autoal.strategies.base import Picks, Strategy
 from autoal.strategies.herding import UHerding
 from autoal.strategies.temperature import calibrating_temperature
+from autoal.strategies.uncertainty import checked_logits
 from autoal.types import OUTPUT_NAMES, Context, Outputs
 
 
@@ -74,6 +75,7 @@ class Refine(Strategy):
     def pick(self, context: Context, size: int) -> Picks:
         """UHerding's picks, in its order and with its gains; how many batches of the last round held a pick."""
         start = time.perf_counter()
+        checked_logits(context)  # a strategy would name rows of what it is shown
         heat = calibrating_temperature(context)
         rng = context.generator(self.name)
         pool = context.unlabeled
