@@ -56,7 +56,7 @@ class Boss(Strategy):
 
     name = "boss"
     needs = ("embeddings", "labels")
-    reference = "BoSS, CVPR 2026"
+    reference = "Huseljic et al. 2026 (BoSS)"
 
     def __init__(
         self,

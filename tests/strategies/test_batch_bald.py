@@ -77,6 +77,16 @@ def test_lazy_picks_are_plain_ones():
     assert configurations.exact
 
 
+def test_gains_in_parts_are_the_same(monkeypatch):
+    p = torch.from_numpy(samples(t=8, n=50)).softmax(dim=2)
+    configurations = Configurations(8, C, np.random.default_rng(0))
+    for pick in (3, 7):
+        configurations.extend(p[:, pick])
+    whole = configurations.gains(p)
+    monkeypatch.setattr(batch_bald, "BLOCK_NUMBERS", 100)
+    torch.testing.assert_close(configurations.gains(p), whole)
+
+
 @pytest.mark.parametrize("numbers", [120, 1_500])
 def test_drawn_configurations_estimate_the_gains_without_bias(monkeypatch, numbers):
     p = torch.from_numpy(samples(t=12, n=10, spread=1.0)).softmax(dim=2)

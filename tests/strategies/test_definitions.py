@@ -100,6 +100,16 @@ def test_badge_starts_at_the_largest_gradient_and_never_repeats_a_gradient(pool)
     np.testing.assert_allclose(query.scores, norm[query.indices], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "name", ["badge", "bait", "neighbor_disagreement", "margin", "uherding_raw", "clustermargin", "dropquery"]
+)
+def test_rows_that_are_no_distribution_are_named_as_in_the_pool(name, pool):
+    logits = pool["logits"].copy()
+    logits[77, 1] = np.nan
+    with pytest.raises(ValueError, match=r"logits holds NaN.* in row 77"):
+        autoal.select(Outputs(logits=logits, embeddings=pool["embeddings"]), 3, name, labeled=np.arange(10))
+
+
 def test_random_is_uniform_and_changes_with_the_seed():
     outputs = Outputs(logits=torch.zeros(20, 2))
     hits = np.zeros(20)

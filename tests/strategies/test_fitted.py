@@ -55,8 +55,9 @@ class TestDropout:
     def test_faulty_samples_are_named(self, mc):
         broken = mc.copy()
         broken[2, 5, 1] = np.nan
-        with pytest.raises(ValueError, match="NaN or Inf in row 5"):
-            autoal.select(Outputs(mc_logits=broken), 3, "margin_dropout")
+        for name in ("margin_dropout", "bald", "batchbald"):
+            with pytest.raises(ValueError, match=r"mc_logits holds NaN.* in row 5"):
+                autoal.select(Outputs(mc_logits=broken), 3, name)
 
 
 class TestEnsemble:
@@ -123,6 +124,11 @@ class TestCeal:
         assert counts[1] == counts[2] > 0, "asked again, the threshold stays"
         assert counts[0] >= counts[1] > counts[3] and counts[-1] == 0
 
+    @pytest.mark.parametrize("threshold, decay", [(-1, 0), (np.nan, 0), (0, -1), (0, np.nan)])
+    def test_options_are_checked(self, threshold, decay):
+        with pytest.raises(ValueError, match="threshold and decay"):
+            Ceal(threshold=threshold, decay=decay)
+
     def test_the_most_confident_are_kept_where_there_are_too_many(self, monkeypatch):
         monkeypatch.setattr(ceal_module, "MOST_PSEUDO_LABELS", 2)
         p = torch.tensor([[0.9, 0.1], [0.01, 0.99], [0.6, 0.4], [1.0, 0.0]])
@@ -158,6 +164,7 @@ class TestDdu:
 
     def test_rows_in_parts_are_the_same(self, blobs, monkeypatch):
         whole = ddu_module.Ddu().score(context_of(blobs))
+        assert whole[torch.from_numpy(blobs[2])].tolist() == [-np.inf] * 30, "what is labeled is not scored"
         monkeypatch.setattr(ddu_module, "NUMBERS", 200)
         np.testing.assert_allclose(ddu_module.Ddu().score(context_of(blobs)).numpy(), whole.numpy(), rtol=1e-5)
 

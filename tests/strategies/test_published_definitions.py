@@ -158,8 +158,31 @@ class TestProbCover:
         with pytest.raises(ValueError, match="give n_classes"):
             autoal.select(outputs, 5, "probcover")
         assert len(autoal.select(outputs, 5, "probcover", n_classes=3)) == 5
-        with pytest.raises(ValueError, match="above 0"):
-            probcover.ProbCover(0.0)
+        for delta in (0.0, 1e-4, np.nan):
+            with pytest.raises(ValueError, match="delta must be at least"):
+                probcover.ProbCover(delta)
+
+    def test_a_radius_per_number_of_classes(self, pool, monkeypatch):
+        """Of a pool whose classes are only found one after the other, and ``n_classes`` is not given."""
+        asked = []
+        monkeypatch.setattr(probcover, "pure_radius", lambda unit, c, purity: asked.append(c) or c / 10)
+        strategy = probcover.ProbCover()
+        outputs = Outputs(embeddings=pool["x"])
+        radii = [autoal.select(outputs, 3, strategy, n_classes=c).provenance["delta"][0] for c in (2, 2, 3)]
+        assert asked == [2, 3]
+        np.testing.assert_allclose(radii, [0.2, 0.2, 0.3])
+
+    def test_without_a_radius_it_is_told(self, monkeypatch):
+        with pytest.warns(UserWarning, match="one cluster: one pick covers all"):
+            query = autoal.select(Outputs(embeddings=torch.ones(30, 3)), 4, "probcover", n_classes=3)
+        assert query.scores.tolist() == [30, 0, 0, 0]
+        # Copies that lie in two clusters: their squared distance may be rounded below 0.
+        x = np.repeat(np.random.default_rng(0).standard_normal((10, 40)), 5, axis=0).astype(np.float32)
+        monkeypatch.setattr(probcover, "kmeans", lambda points, k, seed: assigned(np.arange(50) % 2))
+        with pytest.warns(UserWarning, match="only copies"):
+            query = autoal.select(Outputs(embeddings=x), 12, "probcover", n_classes=2)
+        assert query.scores.tolist() == [5] * 10 + [0] * 2
+        np.testing.assert_allclose(query.provenance["delta"], 1e-3)
 
     def test_drawn_targets_cover_nearly_as_much(self, monkeypatch):
         rng = np.random.default_rng(0)
@@ -214,6 +237,28 @@ class TestHerding:
         unit = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0.6, 0.8]])
         assert herding.labeled_radius(unit) == pytest.approx(np.sqrt(0.4), rel=1e-5)
         assert herding.labeled_radius(unit[:2]) == herding.labeled_radius(unit[:0]) == 1
+
+    def test_of_many_labels_some_are_compared_to_all(self, pool, monkeypatch):
+        unit = torch.from_numpy(pool["unit"][:50]).float()
+        distance = pairwise(pool["unit"][:50], pool["unit"][:50]) + 9 * np.eye(50)
+        assert herding.labeled_radius(unit) == pytest.approx(distance.min(), rel=1e-4)
+        monkeypatch.setattr(herding, "MOST_LABELED", 20)
+        monkeypatch.setattr(herding, "NUMBERS", 300)
+        assert distance[::3].min() > distance.min()
+        assert herding.labeled_radius(unit) == pytest.approx(distance[::3].min(), rel=1e-4)
+
+    def test_rows_of_zeros_are_copies(self):
+        unit = torch.zeros(3, 2)
+        assert herding.labeled_radius(unit) == 1
+        unit[2, 0] = 1
+        assert herding.labeled_radius(unit) == 1, "the distance from the origin to the sphere"
+
+    def test_most_of_the_pool_is_labeled(self, pool):
+        labeled = np.setdiff1d(np.arange(N), np.arange(0, N, 10))
+        want, gains = herd(pool["unit"], np.ones(N), 1.0, labeled, range(0, N, 10), 15)
+        query = autoal.select(Outputs(embeddings=pool["x"]), 15, "maxherding", labeled=labeled)
+        assert query.indices[:8].tolist() == want[:8]
+        np.testing.assert_allclose(query.scores[:8], gains[:8], rtol=1e-3)
 
     def test_only_the_calibrated_form_needs_labels(self, pool):
         outputs = Outputs(logits=pool["logits"], embeddings=pool["x"])
@@ -314,6 +359,13 @@ class TestClusterMargin:
             len({tuple(part) for part in parts if set(part) & set(np.flatnonzero(found == c))}) == 1 for c in found
         )
 
+    @pytest.mark.parametrize("scale", [1e-22, 1e18])
+    def test_large_pools_are_divided_in_any_unit(self, pool, monkeypatch, scale):
+        """Squares of these float32 does not hold."""
+        monkeypatch.setattr(clustermargin, "MOST_ROWS", N // 2)
+        halves = [clustermargin._halved(torch.from_numpy(pool["x"] * np.float32(s)), np.arange(N)) for s in (1, scale)]
+        assert {tuple(part) for part in halves[0]} == {tuple(part) for part in halves[1]}
+
     def test_the_hierarchy_is_built_once(self, pool, monkeypatch):
         calls = []
         original = clustermargin.average_linkage_clusters
@@ -325,6 +377,18 @@ class TestClusterMargin:
 
 
 class TestPoolGeometry:
+    def test_rows_of_length_one(self, pool, monkeypatch):
+        monkeypatch.setattr(pool_geometry, "CHUNK", 40)
+        for scale in (1, 1e-30, 1e-13, 1e15):
+            x = torch.from_numpy(pool["x"] * np.float32(scale))
+            x[3] = 0
+            want = pool["unit"].copy()
+            want[3] = 0
+            np.testing.assert_allclose(pool_geometry.unit(x).numpy(), want, atol=1e-6)
+        half = pool_geometry.unit(torch.from_numpy(pool["x"]).half())
+        assert half.dtype == torch.float32
+        np.testing.assert_allclose(half.numpy(), pool["unit"], atol=2e-3)
+
     def test_once_per_pool(self):
         results = iter(range(10))
         keep = pool_geometry.OncePerPool()
@@ -335,6 +399,7 @@ class TestPoolGeometry:
         x[1, 1] = 3
         assert keep(x, lambda: next(results)) == 2, "the same array with other numbers"
         assert keep(torch.zeros(6, 2, dtype=torch.bfloat16), lambda: next(results)) == 3
+        assert [keep(torch.zeros(6, 2), lambda: next(results), key=key) for key in (1, 1, 2)] == [4, 4, 5]
 
 
 class TestPerturbation:
@@ -344,6 +409,20 @@ class TestPerturbation:
         np.testing.assert_allclose(
             softmax(head(torch.from_numpy(pool["x"])).numpy(), axis=1), softmax(pool["logits"], axis=1), atol=1e-5
         )
+
+    @pytest.mark.parametrize("scale, offset", [(1e-20, 0), (1e15, 0), (1, 1000)])
+    def test_head_is_found_again_whatever_the_unit(self, pool, scale, offset):
+        x = (scale * (pool["x"].astype(np.float64) + offset)).astype(np.float32)
+        x = np.column_stack([x, np.full(N, scale)]).astype(np.float32)  # and a column that says nothing
+        head = linear_head.linear_head(context_of(dict(pool, x=x)))
+        logits = x.astype(np.float64) @ head.weight.double().numpy() + head.bias.double().numpy()
+        np.testing.assert_allclose(softmax(logits, axis=1), softmax(pool["logits"], axis=1), atol=2e-3)
+
+    def test_alfamix_does_not_depend_on_the_unit(self, pool):
+        want = perturbation.flipping_epsilon(context_of(pool))
+        for scale in (1e-20, 1e15):
+            scaled = dict(pool, x=pool["x"] * np.float32(scale))
+            np.testing.assert_allclose(perturbation.flipping_epsilon(context_of(scaled)), want, rtol=1e-3)
 
     def test_a_head_that_is_not_linear_is_told(self, pool):
         bent = dict(pool, logits=np.tanh(pool["logits"]) + np.square(pool["x"][:, :C]))
@@ -465,6 +544,19 @@ class TestBait:
         query = ask(bait.Bait(fisher), pool, size)
         assert query.indices.tolist() == kept
         np.testing.assert_allclose(query.scores, [gains[chosen.index(i)] for i in kept], rtol=1e-3)
+
+    @pytest.mark.parametrize("fisher", ["full", "binary"])
+    def test_in_another_unit_with_another_ridge_it_is_the_same(self, pool, fisher):
+        want = ask(bait.Bait(fisher), pool, 8)
+        for scale in (1e-6, 1e6):
+            query = ask(bait.Bait(fisher, ridge=scale**2), dict(pool, x=pool["x"] * np.float32(scale)), 8)
+            assert query.indices.tolist() == want.indices.tolist()
+
+    def test_information_is_summed_in_parts(self, pool, monkeypatch):
+        embeddings, logits = torch.from_numpy(pool["x"]), torch.from_numpy(pool["logits"])
+        whole = bait.information(embeddings, logits, bait.full_factors)
+        monkeypatch.setattr(bait, "NUMBERS", 100)
+        torch.testing.assert_close(bait.information(embeddings, logits, bait.full_factors), whole)
 
     def test_the_form_follows_the_number_of_parameters(self, pool, monkeypatch):
         full, binary = ask(bait.Bait("full"), pool, 10), ask(bait.Bait("binary"), pool, 10)
