@@ -88,6 +88,40 @@ class TestEveryStrategy:
         query = ask(name, (outputs, np.array([5]), y[[5]]))
         assert 5 not in query.indices
 
+    @pytest.mark.parametrize("of", [[2], [0, 2]])
+    def test_labels_of_some_classes_only(self, name, of, task):
+        outputs, y = make_outputs()
+        labeled = np.concatenate([np.flatnonzero(y == c)[:2] for c in of])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            query = ask(name, (outputs, labeled, y[labeled]))
+        assert len(query) == 10 and np.isfinite(query.scores).all()
+
+    @pytest.mark.parametrize("scale", [1e-20, 1e15])
+    def test_embeddings_in_any_unit(self, name, scale, task):
+        """Where distances shorter than 1e-19 count as none, any picks will do, but an answer there is."""
+        outputs, labeled, labels = task
+        scaled = Outputs(outputs.logits, outputs.embeddings * scale, outputs.mc_logits)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            query = ask(name, (scaled, labeled, labels))
+        assert len(query) == 10 and np.isfinite(query.scores).all()
+
+    @pytest.mark.parametrize("power", [-24, 24])
+    def test_the_unit_of_embeddings_does_not_matter(self, name, power, task):
+        """But to bait, whose ridge is in this unit; powers of two round nothing."""
+        if name == "bait":
+            pytest.skip("its ridge has a unit")
+        outputs, labeled, labels = task
+        scaled = Outputs(outputs.logits, outputs.embeddings * 2.0**power, outputs.mc_logits)
+        np.testing.assert_array_equal(ask(name, (scaled, labeled, labels)).indices, ask(name, task).indices)
+
+    def test_memory_mapped_embeddings(self, name, task, tmp_path):
+        outputs, labeled, labels = task
+        np.save(tmp_path / "x.npy", outputs.embeddings.numpy())
+        mapped = Outputs(outputs.logits, np.load(tmp_path / "x.npy", mmap_mode="r"), outputs.mc_logits)
+        np.testing.assert_array_equal(ask(name, (mapped, labeled, labels)).indices, ask(name, task).indices)
+
     def test_duplicated_pool(self, name, task):
         outputs, y = make_outputs(30)
         doubled = Outputs(
