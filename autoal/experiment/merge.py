@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autoal.experiment.cells import Settings
+from autoal.experiment.cells import OF_AUTOAL, Settings
 from autoal.experiment.config import Config
 from autoal.experiment.metrics import Record, task_of
 from autoal.search.autoal import AutoAL
 
 SHARED = ("initial_size", "query_size", "rounds", "model", "device")
-OF_AUTOAL = ("variant", "search", "candidates")
 TOLD = ("autoal", "torch", "numpy", "cpu", "cores")  # told, not compared: what they decide are seconds and last digits
 NUMBERS = ("round", "labeled", "seed", "accuracy", "balanced_accuracy", "query_seconds", "fit_seconds")
 SECONDS = ("query_seconds", "fit_seconds")
