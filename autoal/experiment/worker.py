@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import sys
 import threading
 import traceback
@@ -25,7 +26,7 @@ def main() -> None:
     connection, folder = Connection(int(sys.argv[1])), Path(sys.argv[2])
     torch.set_num_threads(1)
     tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=listen, args=(connection, tasks), daemon=True).start()
+    threading.Thread(target=listen, args=(connection, tasks, folder), daemon=True).start()
 
     def tell(**message: Any) -> None:
         connection.send_bytes(json.dumps(message).encode())
@@ -49,10 +50,14 @@ def main() -> None:
             tell(records=records)
 
 
-def listen(connection: Connection, tasks: queue.SimpleQueue[bytes]) -> None:
-    """Passes tasks on; leaves the process, whatever it computes, once nobody is at the other end any more."""
+def listen(connection: Connection, tasks: queue.SimpleQueue[bytes], folder: Path) -> None:
+    """Passes tasks on; leaves the process, whatever it computes, once nobody is at the other end any more.
+
+    Then nobody else is left to remove the folder, either: who can still close the connection ends the workers first.
+    """
     while True:
         try:
             tasks.put(connection.recv_bytes())
         except (EOFError, OSError):
+            shutil.rmtree(folder, ignore_errors=True)
             os._exit(0)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 WIDTH = 256
 VERSION = 1  # of what is computed here; names the cached file
@@ -12,6 +10,9 @@ VERSION = 1  # of what is computed here; names the cached file
 
 def embed(train: list[str], test: list[str]) -> np.ndarray:
     """Features [N + M, D] float32 of the training texts, then the test texts; D at most 256; fitted to the former."""
+    from sklearn.decomposition import TruncatedSVD  # half a second, which every worker process would wait for
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     vectorizer = TfidfVectorizer(
         sublinear_tf=True, min_df=2 if len(train) > 1000 else 1, max_df=0.5, stop_words="english"
     )
