@@ -18,7 +18,6 @@ FULL_UP_TO = 1024  # parameters D C of the last layer: the full form's matrices 
 FULL_CANDIDATES = 2000  # the full form holds two C x C matrices a candidate, and looks at all of them for each pick
 CHUNK = 16_384  # samples converted to float64 together
 NUMBERS = 1 << 24  # held in a product of the first pass
-FEW_COLUMNS = 2  # so few are projected on one by one: a product with a matrix of two columns takes four times as long
 SMALLEST_RIDGE = 1e-10  # of the largest information: float64 cannot tell a smaller one from none
 FLOAT32_UP_TO = 10.0  # V^T M^-1 V, which ends near 0: of larger ones float32 leaves too few digits
 
@@ -178,12 +177,10 @@ class Design:
 def _project(x: Tensor, s: Tensor, b: Tensor) -> Tensor:
     """V^T b [n, r, c] float64 of V = x (x) s, for x [n, D], s [n, a, r], b [D a, c]."""
     (n, d), a = x.shape, s.shape[1]
-    columns = b.to(x.dtype).reshape(d, -1).T.contiguous()
-    if len(columns) <= FEW_COLUMNS:
-        found = torch.stack([torch.mv(x, column) for column in columns], dim=1)
-    else:
-        found = x @ columns.T
-    return _times(s.mT, found.reshape(n, a, -1).double())
+    columns = (
+        b.to(x.dtype).reshape(d, -1).T.contiguous()
+    )  # of two columns side by side products take four times as long
+    return _times(s.mT, (x @ columns.T).reshape(n, a, -1).double())
 
 
 def _times(a: Tensor, b: Tensor) -> Tensor:
