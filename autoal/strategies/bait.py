@@ -177,9 +177,8 @@ class Design:
 def _project(x: Tensor, s: Tensor, b: Tensor) -> Tensor:
     """V^T b [n, r, c] float64 of V = x (x) s, for x [n, D], s [n, a, r], b [D a, c]."""
     (n, d), a = x.shape, s.shape[1]
-    columns = (
-        b.to(x.dtype).reshape(d, -1).T.contiguous()
-    )  # of two columns side by side products take four times as long
+    # With two columns side by side, as b has them, the product takes four times as long.
+    columns = b.to(x.dtype).reshape(d, -1).T.contiguous()
     return _times(s.mT, (x @ columns.T).reshape(n, a, -1).double())
 
 
