@@ -17,7 +17,7 @@ FORMS = ("auto", "full", "binary")
 FULL_UP_TO = 1024  # parameters D C of the last layer: the full form's matrices are (D C)^2
 FULL_CANDIDATES = 2000  # the full form holds two C x C matrices a candidate, and looks at all of them for each pick
 CHUNK = 16_384  # samples converted to float64 together
-NUMBERS = 1 << 24  # held in a product of the first pass
+NUMBERS = 1 << 24  # held in a product of the first pass; in an array of C x C numbers for each candidate
 SMALLEST_RIDGE = 1e-10  # of the largest information: float64 cannot tell a smaller one from none
 FLOAT32_UP_TO = 10.0  # V^T M^-1 V, which ends near 0: of larger ones float32 leaves too few digits
 
@@ -30,7 +30,8 @@ class Bait(Strategy):
 
     Args:
         fisher: "full"; "binary" = p(1) (1 - p(1)) x x^T, as if the question were whether the predicted class is right
-            (Huseljic et al. 2024), for D x D matrices instead of (D C)^2; "auto" = full up to 1,024 parameters D C.
+            (Huseljic et al. 2024), for D x D matrices instead of (D C)^2; "auto" = full up to 1,024 parameters D C,
+            unless C x C matrices of all candidates take over 128 MiB (2,000 candidates: C > 91).
         ridge: lambda in M = lambda I + sum of information. It is in the unit of the embeddings, squared.
     """
 
@@ -50,9 +51,11 @@ class Bait(Strategy):
         The full form picks among at most 2,000 samples (or 4 B), drawn at random.
         """
         embeddings, logits = context.outputs.require("embeddings"), checked_logits(context)
-        full = self.fisher == "full" or (self.fisher == "auto" and embeddings.shape[1] * logits.shape[1] <= FULL_UP_TO)
-        candidates = context.unlabeled
-        if full and len(candidates) > (most := max(FULL_CANDIDATES, 4 * size)):
+        candidates, c = context.unlabeled, logits.shape[1]
+        most = min(len(candidates), max(FULL_CANDIDATES, 4 * size))
+        small = embeddings.shape[1] * c <= FULL_UP_TO and most * c**2 <= NUMBERS
+        full = self.fisher == "full" or (self.fisher == "auto" and small)
+        if full and len(candidates) > most:
             candidates = np.sort(context.generator(self.name).choice(candidates, most, replace=False))
         factors = full_factors if full else binary_factors
         pool = information(embeddings, logits, factors) / len(context)

@@ -562,8 +562,10 @@ class TestBait:
         full, binary = ask(bait.Bait("full"), pool, 10), ask(bait.Bait("binary"), pool, 10)
         assert full.indices.tolist() != binary.indices.tolist()
         assert ask("bait", pool, 10).indices.tolist() == full.indices.tolist()
-        monkeypatch.setattr(bait, "FULL_UP_TO", D * C - 1)
-        assert ask("bait", pool, 10).indices.tolist() == binary.indices.tolist()
+        for name, most in {"FULL_UP_TO": D * C - 1, "NUMBERS": (N - 30) * C**2 - 1}.items():
+            with monkeypatch.context() as patch:
+                patch.setattr(bait, name, most)
+                assert ask("bait", pool, 10).indices.tolist() == binary.indices.tolist()
 
     def test_the_full_form_draws_candidates(self, pool, monkeypatch):
         monkeypatch.setattr(bait, "FULL_CANDIDATES", 20)
