@@ -139,11 +139,11 @@ def test_search_is_reproducible_and_gradients_never_vanish():
 def test_rows_stay_aligned():
     """Scores that belong to other rows tell nothing of the candidates."""
     aligned, broken = [], []
-    for seed in range(3):
+    for seed in range(5):
         x, y, scores = synthetic(seed)
         aligned.append(searched(halved(x, y, scores, 2))[0][0])
         broken.append(searched(halved(x, y, np.random.default_rng(seed).permutation(scores), 2))[0][0])
-    assert np.mean(aligned) > 0.28 > np.mean(broken), (aligned, broken)
+    assert np.mean(aligned) > np.mean(broken) + 0.02, (aligned, broken)
 
 
 def test_loss_prediction_moves_search_net_and_only_while_it_is_on():
