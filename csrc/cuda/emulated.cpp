@@ -1,7 +1,12 @@
 // The CUDA backend's own source, compiled as plain C++ over host_cuda.h: a module for tests, where there is no GPU.
+// Beside it, the bounds of both backends laid open.
 #include <pybind11/pybind11.h>
 
+#include <pybind11/stl.h>
+
 #include "binding_cuda.h"
+#include "bounds_probe.h"
+#include "cpu/isa.h"
 #include "cuda/device.h"
 
 PYBIND11_MODULE(_emu, m) {
@@ -27,5 +32,12 @@ PYBIND11_MODULE(_emu, m) {
         settings.seed = seed;
       },
       pybind11::arg("order"), pybind11::arg("seed") = 0);
+  m.def("isas", &cpu::isas);
+  m.def("set_isa", &cpu::set_isa);
+  m.def("probe_bounds", [](bool on_cuda, const Matrix& x, uintptr_t a, int64_t c, bool apart, uintptr_t bounds,
+                           uintptr_t exact, uintptr_t left) {
+    (on_cuda ? cuda::probe_bounds : cpu::probe_bounds)(
+        x, address<float>(a), c, apart, {address<float>(bounds), address<float>(exact), address<bool>(left)});
+  });
   m.def("set_resident_blocks", [](unsigned n) { dev::host::settings().resident_blocks = n; });
 }

@@ -36,6 +36,14 @@ struct Gradients {
   __device__ void find_middle() const {}
   __device__ void find_norm(int64_t) const {}
 
+  // A warp: the norm and the length of a row, which the metric reads.
+  __device__ __forceinline__ void measure(int64_t i, float* norm, float* length) const {
+    const float aa = warp_dot(a + i * c, a + i * c, c), hh = warp_dot(h + i * d, h + i * d, d);
+    if (threadIdx.x % kWarp != 0) return;
+    norm[i] = __fmul_rn(aa, hh);
+    length[i] = sqrtf(hh);
+  }
+
   // The product of the factors rounds as a norm does: copies are at distance 0 exactly.
   __device__ __forceinline__ float distance(float aa, float hh, int64_t i, int64_t j) const {
     const float between = (norms[i] + norms[j]) - 2.0f * __fmul_rn(aa, hh);

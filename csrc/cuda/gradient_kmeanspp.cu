@@ -67,15 +67,11 @@ __global__ void __launch_bounds__(kThreads) residual_kernel(const T* __restrict_
 
 // |g_i|^2 = |a_i|^2 |h_i|^2, and the row where it is largest.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    norm_kernel(const T* __restrict__ h, int64_t n, int64_t c, int64_t d, Pool pool) {
+__global__ void __launch_bounds__(kThreads) norm_kernel(Gradients<T> metric, Pool pool) {
   Key best = 0;
-  for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp; i < n; i += int64_t{gridDim.x} * kWarps) {
-    const float* a = pool.a + i * c;
-    const float aa = warp_dot(a, a, c), hh = warp_dot(h + i * d, h + i * d, d);
+  for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp; i < metric.n; i += int64_t{gridDim.x} * kWarps) {
+    metric.measure(i, pool.norms, pool.lengths);
     if (threadIdx.x % kWarp != 0) continue;
-    pool.norms[i] = __fmul_rn(aa, hh);
-    pool.lengths[i] = sqrtf(hh);
     const Key k = make_key(pool.norms[i], i);
     best = best < k ? k : best;
   }
@@ -159,7 +155,7 @@ void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const 
     using T = typename decltype(tag)::type;
     const T* h = static_cast<const T*>(embeddings.data);
     const Gradients<T> metric{pool.a, h, n, c, d, pool.norms, pool.lengths};
-    launch(op, stream, norm_kernel<T>, warp_blocks(n), h, n, c, d, pool);
+    launch(op, stream, norm_kernel<T>, warp_blocks(n), metric, pool);
     if (plainly(passes, n, k)) return plain_passes(op, metric, pool, carve_draw(carver, n), k, seed, out, stream);
     launch(op, stream, put_first_kernel, 1, pool, out.picks);
     launch_together(op, stream, rejection_kernel<Gradients<T>>, warp_blocks(n), 0, metric,

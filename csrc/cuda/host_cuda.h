@@ -4,8 +4,10 @@
 // and warp operations are rendezvous of fibers.
 // Not for production: it is slow by design and finds errors instead.
 //
-// host_cuda.cpp holds the scheduler and is never built with -fsanitize=thread: the
-// thread sanitizer then sees the CUDA threads, not the machine that runs them.
+// host_fiber: threads as fibers. host_block: their turns and their barrier. host_warp,
+// host_tensor: what a warp does together. host_cuda.cpp: launches. None of these is ever
+// built with -fsanitize=thread: the thread sanitizer then sees the CUDA threads, not the
+// machine that runs them.
 #pragma once
 #include <cmath>
 #include <cstddef>
