@@ -104,10 +104,10 @@ struct Stream {
 //   gain_i = gain[i] * (own_i (1 - m_i) + sum over targets j of w_j max(0, k(i, j) - m_j)). The row of the largest gain
 //   is picked, then m_j = max(m_j, k(pick, j)); before the first pick m = covered [N]. excluded [n_excluded] rows are
 //   never picked. Copies have k = 1 exactly. On the CPU sums do not depend on the order of their terms, which are
-//   rounded to units of at most 2^-49 of the largest w_j (1 - m_j), or 2^-60 of the sum of all. Once the largest is less
-//   than 2^24 of them, a new unit is taken, and all gains anew. On CUDA the order is fixed. So gains computed anew in a
-//   unit never grow, and both ways (Passes) make the same picks. memory: bytes of similarities that the CPU may keep to
-//   compute gains anew without products.
+//   rounded to units of at most 2^-49 of the largest w_j (1 - m_j), or 2^-60 of the sum of all. Once the largest is
+//   less than 2^24 of them, a new unit is taken, and all gains anew. On CUDA the order is fixed. So gains computed anew
+//   in a unit never grow, and both ways (Passes) make the same picks. memory: bytes of similarities that the CPU may
+//   keep to compute gains anew without products.
 
 namespace cpu {
 
