@@ -7,7 +7,7 @@ from torch import Tensor
 
 from autoal.ops.rows import Rows
 
-PART = 8192  # rows that are looked at together
+NUMBERS = 1 << 20  # looked at together: 8 MiB of products
 
 
 def firsts(x: Rows) -> Tensor:
@@ -15,10 +15,11 @@ def firsts(x: Rows) -> Tensor:
     positions = torch.arange(len(x), device=x.device)
     if not len(x):
         return positions
+    part_rows = max(1, NUMBERS // max(1, x.width))
     factors = torch.randint(-(2**63), 2**63 - 1, (x.width,), generator=torch.Generator().manual_seed(0)).to(x.device)
-    groups = torch.cat([_hashes(part, factors) for part in x.parts(PART)]).unique(return_inverse=True)[1]
+    groups = torch.cat([_hashes(part, factors) for part in x.parts(part_rows)]).unique(return_inverse=True)[1]
     lowest = torch.full_like(positions, len(x)).scatter_reduce(0, groups, positions, "amin")[groups]
-    same = torch.cat([(x[part] == x[lowest[part]]).all(1) for part in positions.split(PART)])
+    same = torch.cat([(x[part] == x[lowest[part]]).all(1) for part in positions.split(part_rows)])
     return torch.where(same, lowest, positions)
 
 

@@ -17,7 +17,10 @@ from autoal.ops.knn import knn
 SLICE = 1 << 16  # rows whose distances to labeled ones are looked at together
 SIMILARITIES = 1 << 22  # held together
 SAMPLE = 1000  # rows that tell the bandwidth where no labeled ones do
-NO_GAIN = "have gain 0, taken by lowest index: what has weight is covered already, or gain and weights are 0"
+NO_GAIN = (
+    "have gain 0, taken by lowest index: what has weight is covered already, or gain and weights are 0 (beside the "
+    "largest)"
+)
 LARGEST = 1e15  # weight, and gain: no sum of their products overflows float32
 BANDWIDTHS = 1e-37, 1e37  # that float32 has
 SMALLEST = 1e-3  # of squared distances over squared norms: bounds the bandwidth where rows coincide
@@ -67,13 +70,16 @@ def coverage_greedy(
             some 60 bytes a row, and on the CPU up to 256 MB of similarities.
         k: Number of picks.
         weights: [N] float in [0, 1e15], what it is worth to cover a row; all 1 if left out. What weighs less than
-            2^-49 of another row counts for nothing (CPU; CUDA: 2^-53), until that one is covered.
+            2^-49 of another row, or 2^-60 of the sum of all, counts for nothing (CPU; CUDA: 2^-53 of another) until
+            the heavy rows are covered.
         gain: [N] float in [0, 1e15], a factor of a row's gain, such as its uncertainty; all 1 if left out.
         labeled: [L] int64 rows that cover already; they are never picked.
         covered: [N] float in [0, 1], the similarity of each row to what lies outside of this pool.
         bandwidth: In [1e-37, 1e37]. Without it: 1 over the median, over the labeled rows, of the squared distance to
             the nearest other one; where fewer than two are labeled, over 1,000 rows of the pool in even steps.
-        metric: "cosine" (distances of rows brought to length one; a row of zeros is the origin), or "l2".
+        metric: "cosine" (distances of rows brought to length one; a row of zeros is the origin), or "l2". Squared
+            distances come from float32 products: rows far off the origin, compared with 1 / sqrt(bandwidth), are to
+            be centered first.
         targets: The sum over j is estimated from so many rows, drawn with probability proportional to ``weights``; a
             row's own term is always there. All rows can still be picked. None: the sum goes over all.
         seed: Draws the targets.

@@ -33,7 +33,7 @@ def test_all_pairs(n, d, high, most, seed):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_parts_and_a_choice_of_rows(dtype, device, monkeypatch):
-    monkeypatch.setattr(COPIES, "PART", 7)
+    monkeypatch.setattr(COPIES, "NUMBERS", 7 * 3)  # parts of 7 rows
     x = torch.randn(40, 3).to(dtype).repeat(3, 1).to(device)
     assert COPIES.firsts(Rows(x)).tolist() == [*range(40)] * 3
     assert COPIES.firsts(Rows(x, torch.arange(30, 90, device=device))).tolist() == [*range(40), *range(20)]
