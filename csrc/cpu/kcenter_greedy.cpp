@@ -23,6 +23,10 @@ constexpr int64_t kScan = 1 << 17;   // rows looked at by one thread at a time
 constexpr int64_t kInnermost = 256;  // rows whose distances are kept up to date pick by pick
 constexpr int64_t kNarrowing = 4;    // each set of candidates is this share of the one around it
 
+// So few picks go by plain passes. Where nothing can be ruled out (copies, lattices, points on a line) laziness costs as
+// much per row as passes of the narrowest rows for some 90 picks, or of wide ones for 25.
+constexpr int64_t few_picks(int64_t columns) { return 24 + 2560 / (32 + columns); }
+
 void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
                   int64_t k, const Selection& out, const Tick& tick) {
   const Isa& hot = isa();
@@ -203,8 +207,13 @@ class LazyTraversal {
 
     std::vector<Key> keys;
     keys.reserve(in_bin(b));
+    bool alike = true;  // a plateau: the keys are in order
     for (int64_t row : rows)
-      if (bin(row) == b) keys.push_back({lazy_.bound[row], row});
+      if (bin(row) == b) {
+        keys.push_back({lazy_.bound[row], row});
+        alike = alike && keys.back().bound == keys[0].bound;
+      }
+    if (alike) return keys[size - above_bin];
     std::nth_element(keys.begin(), keys.begin() + (size - above_bin), keys.end(), std::greater<>());
     return keys[size - above_bin];
   }
@@ -231,7 +240,7 @@ class LazyTraversal {
 
 void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
                     int64_t k, Passes passes, const Selection& out, const Tick& tick) {
-  if (k == 0 || plainly(passes, x.rows, k + n_centers))
+  if (k == 0 || plainly(passes, x.rows, k + n_centers, few_picks(x.cols)))
     plain_passes(x, scale, centers, n_centers, first, k, out, tick);
   else
     LazyTraversal(x, scale, n_centers, k, out, tick).run(centers, n_centers, first);

@@ -75,9 +75,7 @@ class LazyBounds {
   // Brings rows, all different, up to date on all threads. Reorders the requests: rows that have met equally many
   // centers go together, because they meet the same panels.
   void refresh(std::vector<Request>& requests) {
-    std::sort(requests.begin(), requests.end(), [&](const Request& a, const Request& b) {
-      return seen_[a.row] < seen_[b.row] || (seen_[a.row] == seen_[b.row] && a.row < b.row);
-    });
+    put_in_order(requests);
     const int64_t n = static_cast<int64_t>(requests.size());
     const int64_t most = std::max<int64_t>(16, kBlock / metric_.numbers_per_row());
     const int64_t fair = (n + 4 * num_threads() - 1) / (4 * num_threads());
@@ -110,7 +108,7 @@ class LazyBounds {
   static constexpr int64_t kPassGrain = 1 << 17;  // numbers per chunk of a pass
   static constexpr int64_t kSlab = 1 << 27;       // numbers read between two ticks, some tens of milliseconds
   static constexpr int64_t kFew = 4;              // this many new centers are met one by one
-  static constexpr int64_t kAhead = 4;            // rows that are fetched before they are needed
+  static constexpr int64_t kAhead = 4096;         // numbers that are fetched before they are needed
 
   struct Scratch {
     std::vector<Request> late, active;  // rows with many new centers; those of them that meet the panels now
@@ -118,6 +116,24 @@ class LazyBounds {
     std::vector<uint64_t> hits;
     typename Metric::Points points;
   };
+
+  // By centers met, then by row. Requests that come by row, as those of long scans do, are counted into place.
+  void put_in_order(std::vector<Request>& requests) {
+    const auto by_row = [](const Request& a, const Request& b) { return a.row < b.row; };
+    if (static_cast<int64_t>(requests.size()) < metric_.count() ||
+        !std::is_sorted(requests.begin(), requests.end(), by_row)) {
+      std::sort(requests.begin(), requests.end(), [&](const Request& a, const Request& b) {
+        return seen_[a.row] < seen_[b.row] || (seen_[a.row] == seen_[b.row] && a.row < b.row);
+      });
+      return;
+    }
+    std::vector<int64_t> place(metric_.count() + 2, 0);
+    for (const Request& request : requests) ++place[seen_[request.row] + 1];
+    for (size_t seen = 1; seen < place.size(); ++seen) place[seen] += place[seen - 1];
+    sorted_.resize(requests.size());
+    for (const Request& request : requests) sorted_[place[seen_[request.row]]++] = request;
+    requests.swap(sorted_);
+  }
 
   template <class Slab>
   void for_slabs(int64_t n, int64_t size, const Slab& slab) {
@@ -143,12 +159,14 @@ class LazyBounds {
   void refresh_block(const Request* requests, int64_t n, Scratch& scratch) {
     auto& [late, active, bounds, hits, points] = scratch;
     const int64_t count = metric_.count(), width = metric_.width();
+    const int64_t ahead = std::clamp<int64_t>(kAhead / metric_.numbers_per_row(), 4, 16);  // rows
     int64_t alone = 0, in_panels = 0;
     late.clear();
     points.reserve(metric_, n);
     for (int64_t i = 0; i < n; ++i) {
       const int64_t row = requests[i].row;
       const float floor = std::max(requests[i].floor, 0.0f);  // nothing lowers 0
+      if (i + ahead < n && unseen(requests[i + ahead].row) <= kFew) metric_.prefetch(requests[i + ahead].row);
       if (bound[row] <= floor) continue;
       if (unseen(row) > kFew) {
         late.push_back({row, floor});
@@ -169,7 +187,7 @@ class LazyBounds {
     for (int64_t panel = seen_[late[0].row] / width; panel * width < count; ++panel) {
       const int64_t first = panel * width, last = std::min(count, first + width);
       for (; joined < capacity && seen_[late[joined].row] < last; ++joined, ++n_active) {
-        if (joined + kAhead < capacity) metric_.prefetch(late[joined + kAhead].row);
+        if (joined + ahead < capacity) metric_.prefetch(late[joined + ahead].row);
         active[n_active] = late[joined];
         points.join(metric_, n_active, late[joined].row);
       }
@@ -201,7 +219,8 @@ class LazyBounds {
 
   Metric& metric_;
   const Tick& tick_;
-  std::vector<int32_t> seen_;  // [N] the row has met the first so many centers
+  std::vector<int32_t> seen_;    // [N] the row has met the first so many centers
+  std::vector<Request> sorted_;  // room for putting requests in order
   std::mutex scratch_mutex_;
   std::vector<std::unique_ptr<Scratch>> scratch_;  // those not in use
 };
