@@ -23,8 +23,8 @@ constexpr int64_t kScan = 1 << 17;   // rows looked at by one thread at a time
 constexpr int64_t kInnermost = 256;  // rows whose distances are kept up to date pick by pick
 constexpr int64_t kNarrowing = 4;    // each set of candidates is this share of the one around it
 
-// So few picks go by plain passes. Where nothing can be ruled out (copies, lattices, points on a line) laziness costs as
-// much per row as passes of the narrowest rows for some 90 picks, or of wide ones for 25.
+// So few picks go by plain passes. Where nothing can be ruled out (copies, lattices, points on a line) laziness costs
+// as much per row as passes of the narrowest rows for some 90 picks, or of wide ones for 25.
 constexpr int64_t few_picks(int64_t columns) { return 24 + 2560 / (32 + columns); }
 
 void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
