@@ -109,3 +109,13 @@ def test_copies_of_a_pick_gain_nothing_by_heavy_neighbors(kind, device):
         x.to(device), 61, weights=weights, gain=gain, bandwidth=bandwidth, metric="l2", return_gains=True
     )
     assert picks[0] == 0 and picks[-1] == 60 and gains[-1] == 0 and (gains[:-1] > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["spread", "far off", "an outlier"])
+def test_few_pairs_are_computed_anew(kind):
+    x, bandwidth = pool(kind, 2000, 20)
+    ones = torch.ones(len(x))
+    native.take_counts()
+    native.coverage_greedy(x, None, torch.arange(len(x)), ones, None, ones, 0 * ones, NONE, bandwidth, 5, native.LAZY)
+    alone, in_panels = native.take_counts()
+    assert 0 < alone < 0.01 * in_panels
