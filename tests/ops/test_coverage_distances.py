@@ -45,7 +45,7 @@ def similarity(x, i, j, bandwidth, covered=0.0):
 
 @pytest.mark.parametrize("d", [1, 2, 7, 40, 300])
 @pytest.mark.parametrize("kind", ["spread", "far off", "far apart", "an outlier", "some small", "near copies", "cube"])
-def test_similarities_are_as_near_as_is_said(kind, d):
+def test_similarities_are_as_near_as_is_said(kind, d, isa):
     x, bandwidth = pool(kind, 50, d)
     rng, wide = np.random.default_rng(d), x.double().numpy()
     off = []

@@ -84,14 +84,6 @@ def assert_same(answer, other):
     assert all(torch.equal(a, b) for a, b in zip(answer, other, strict=True))
 
 
-@pytest.fixture(params=native.cpu.isas())
-def isa(request):
-    best = native.cpu.isa()
-    native.cpu.set_isa(request.param)
-    yield request.param
-    native.cpu.set_isa(best)
-
-
 @pytest.mark.parametrize("spread", [0.05, 1.0, 10.0])
 @pytest.mark.parametrize("drawn", [False, True])
 def test_lazy_picks_are_plain_picks_for_any_threads_and_instructions(spread, drawn, isa):
