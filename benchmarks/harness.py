@@ -32,10 +32,14 @@ FEW, MORE = 5, 15  # picks
 
 @dataclass(frozen=True)
 class PerPick:
-    """A peer that takes a start, and the same again for each pick: ``call(number of picks)``, wanted for ``picks``."""
+    """A peer that takes a start, and the same again for each pick: ``call(number of picks)``, wanted for ``picks``.
+
+    ``repeats`` as in ``Benchmark.seconds``: 0 for calls that take seconds.
+    """
 
     call: Callable[[int], Any]
     picks: int
+    repeats: int = 2
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class Benchmark:
         self._add(Row(name, "autoal", base, 1.0, False, n_bytes / base / 1e9, rate, compared))
         for who, peer in peers.items():
             if isinstance(peer, PerPick):
-                few, more = (self.seconds(lambda n=n, peer=peer: peer.call(n), max(repeats, 2)) for n in (FEW, MORE))
+                few, more = (self.seconds(lambda n=n, peer=peer: peer.call(n), peer.repeats) for n in (FEW, MORE))
                 took = few + max(0.0, more - few) / (MORE - FEW) * (peer.picks - FEW)
             else:
                 took = self.seconds(peer, repeats)

@@ -103,11 +103,13 @@ struct Stream {
 // coverage_greedy: weighted facility location. k(i, j) = exp(-gamma |x_i - x_j|^2) of rows x_i * scale_i;
 //   gain_i = gain[i] * (own_i (1 - m_i) + sum over targets j of w_j max(0, k(i, j) - m_j)). The row of the largest gain
 //   is picked, then m_j = max(m_j, k(pick, j)); before the first pick m = covered [N]. excluded [n_excluded] rows are
-//   never picked. Copies have k = 1 exactly. On the CPU sums do not depend on the order of their terms, which are
-//   rounded to units of at most 2^-49 of the largest w_j (1 - m_j), or 2^-60 of the sum of all. Once the largest is
-//   less than 2^24 of them, a new unit is taken, and all gains anew. On CUDA the order is fixed. So gains computed anew
-//   in a unit never grow, and both ways (Passes) make the same picks. memory: bytes of similarities that the CPU may
-//   keep to compute gains anew without products.
+//   never picked. Gains are rounded to float32 before they are compared: one that is 0 then is 0, and covers nothing.
+//   |x_i - x_j|^2 is off by at most (D + 16) 2^-17 of itself, wherever the rows lie. It is a function of the two rows
+//   alone: a copy of a pick has k = 1 and gains 0, exactly. On the CPU sums do not depend on the order of their terms,
+//   which are rounded to units of at most 2^-49 of the largest w_j (1 - m_j), or 2^-60 of the sum of all. Once the
+//   largest is less than 2^24 of them, a new unit is taken, and all gains anew. On CUDA the order is fixed. So gains
+//   computed anew in a unit never grow, and both ways (Passes) make the same picks. memory: bytes of similarities that
+//   the CPU may keep to compute gains anew without products.
 
 namespace cpu {
 

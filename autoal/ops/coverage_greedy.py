@@ -13,6 +13,7 @@ from autoal import checks
 from autoal.ops import contract, native
 from autoal.ops.kcenter_greedy import inverse_norms
 from autoal.ops.knn import knn
+from autoal.ops.rows import Rows, origin
 
 SLICE = 1 << 16  # rows whose distances to labeled ones are looked at together
 SIMILARITIES = 1 << 22  # held together
@@ -72,14 +73,15 @@ def coverage_greedy(
         weights: [N] float in [0, 1e15], what it is worth to cover a row; all 1 if left out. What weighs less than
             2^-49 of another row, or 2^-60 of the sum of all, counts for nothing (CPU; CUDA: 2^-53 of another) until
             the heavy rows are covered.
-        gain: [N] float in [0, 1e15], a factor of a row's gain, such as its uncertainty; all 1 if left out.
+        gain: [N] float in [0, 1e15], a factor of a row's gain, such as its uncertainty; all 1 if left out. Gains are
+            rounded to float32 before they are compared: those below 1e-45 are 0.
         labeled: [L] int64 rows that cover already; they are never picked.
         covered: [N] float in [0, 1], the similarity of each row to what lies outside of this pool.
         bandwidth: In [1e-37, 1e37]. Without it: 1 over the median, over the labeled rows, of the squared distance to
             the nearest other one; where fewer than two are labeled, over 1,000 rows of the pool in even steps.
         metric: "cosine" (distances of rows brought to length one; a row of zeros is the origin), or "l2". Squared
-            distances come from float32 products: rows far off the origin, compared with 1 / sqrt(bandwidth), are to
-            be centered first.
+            distances are those of the float32 rows up to a share of (D + 16) 2^-17 of themselves (mostly a hundredth
+            of that), however far off the origin or apart the rows lie; similarities up to (D + 16) 2^-18.
         targets: The sum over j is estimated from so many rows, drawn with probability proportional to ``weights``; a
             row's own term is always there. All rows can still be picked. None: the sum goes over all.
         seed: Draws the targets.
@@ -125,7 +127,7 @@ def coverage_greedy(
     if bandwidth is None:
         few = len(centers) < 2
         rows = torch.linspace(0, len(x) - 1, min(len(x), SAMPLE), device=x.device).long() if few else centers
-        bandwidth = nearest_bandwidth(_points(x, scale, rows))
+        bandwidth = nearest_bandwidth(_points(x, scale, rows), metric)
     if len(centers) and k:
         m = torch.maximum(m, _covered_by(x, scale, centers, bandwidth))
     drawn = 0 if targets is None or targets >= int((w > 0).sum()) else targets
@@ -146,15 +148,16 @@ def coverage_greedy(
     return CoverageGains(*answers) if return_gains else answers[0]
 
 
-def nearest_bandwidth(points: Tensor) -> float:
+def nearest_bandwidth(points: Tensor, metric: str) -> float:
     """1 over the median squared distance of rows [L, D] to the nearest other one; 1 of a single row, or of copies.
 
-    Squared distances below a thousandth of the mean squared norm count as that.
+    Squared distances below a thousandth of the mean squared norm count as that; of "l2", of the distance from the
+    rows' middle, so that it does not matter where they lie.
     """
     if len(points) < 2:
         return 1.0
     squared = knn(points, points, 2, backend="exact").distances[:, 1].square()  # a copy may come before the row itself
-    floor = SMALLEST * float(points.float().square().sum(1).mean())
+    floor = SMALLEST * float((points - origin(Rows(points), metric)).square().sum(1).mean())
     return min(max(1 / (max(float(squared.quantile(0.5)), floor) or 1.0), BANDWIDTHS[0]), BANDWIDTHS[1])
 
 
@@ -204,8 +207,8 @@ def _estimated_gains(
 
 
 def _similarity(a: Tensor, b: Tensor, bandwidth: float) -> Tensor:
-    """[n, m] of rows a [n, D] and b [m, D]."""
-    return torch.exp(-bandwidth * torch.cdist(a, b).square())
+    """[n, m] of rows a [n, D] and b [m, D], by differences, as the kernels'."""
+    return torch.exp(-bandwidth * torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square())
 
 
 def _covered_by(x: Tensor, scale: Tensor | None, centers: Tensor, bandwidth: float) -> Tensor:

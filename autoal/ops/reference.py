@@ -154,7 +154,7 @@ def coverage_greedy(
         worth = (kernel - m[goals]).clamp_min(0) @ w  # [N]
         if own is not None:
             worth += own.cpu().double() * (1 - m)
-        now = (u * worth).masked_fill(~free, -1)
+        now = (u * worth).float().masked_fill(~free, -1)
         pick = int(now.argmax())
         picks.append(pick)
         gains.append(float(now[pick]))

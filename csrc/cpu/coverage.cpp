@@ -10,6 +10,8 @@ namespace autoal::cpu {
 namespace {
 
 constexpr int64_t kTickWork = int64_t{1} << 31;  // products between two ticks, some tens of milliseconds
+constexpr int64_t kSampled = 31;                 // rows that tell where the middle is
+constexpr int64_t kNorms = 1024;                 // that a thread computes in a task
 constexpr int64_t kGrain = 8;                    // lists that a thread goes through in a task
 constexpr int64_t kProbe = 16;                   // rows that tell how long lists are before many are computed
 constexpr double kMostListed = 0.25;             // of the targets: longer lists are not worth their memory
@@ -49,7 +51,9 @@ Coverage::Coverage(const Matrix& x, const float* scale, const Targets& targets, 
       plain_(plain),
       width_(hot_.panel_width()),
       stride_(padded(x.cols)),
+      slack_(4.0f * static_cast<float>(x.cols + 16) * 0x1p-24f),
       tick_(tick),
+      middle_(middle()),
       norms_(norms()),
       targets_(targets.count, x.cols),
       columns_(x.rows, -1),
@@ -68,9 +72,8 @@ void Coverage::add_targets(const Targets& targets, const float* covered) {
     if (targets.weights[t] == 0.0f) continue;
     const int64_t i = targets.rows[t];
     columns_[i] = static_cast<int32_t>(targets_.size());
-    hot_.read_row(x_.data, static_cast<int>(x_.dtype), i, x_.cols, scale_, row.data());
-    targets_.add(row.data(), norms_[i]);
-    rows_.push_back(i);
+    read(i, row.data());
+    targets_.add(row.data(), norms_[i], i);
     weights_.push_back(targets.weights[t]);
     covered_.push_back(covered[i]);
     limits_.push_back(limit(covered[i]));
@@ -111,24 +114,37 @@ void Coverage::in_parts(int64_t tasks, int64_t work, const std::function<void(in
   }
 }
 
-// |x_i|^2 of all rows, summed as products with a panel are.
+// The median of some rows, column by column. Where it lies decides nothing but how many distances are taken anew; that
+// of rows which lie far off moves it little.
+std::vector<float> Coverage::middle() const {
+  const int64_t n = std::min(x_.rows, kSampled);
+  std::vector<float> rows(n * stride_), column(n), middle(stride_);
+  for (int64_t i = 0; i < n; ++i)
+    hot_.read_row(x_.data, static_cast<int>(x_.dtype), i * x_.rows / n, x_.cols, scale_, rows.data() + i * stride_);
+  for (int64_t j = 0; j < x_.cols; ++j) {
+    for (int64_t i = 0; i < n; ++i) column[i] = rows[i * stride_ + j];
+    std::nth_element(column.begin(), column.begin() + n / 2, column.end());
+    middle[j] = column[n / 2];
+  }
+  return middle;
+}
+
 std::vector<float> Coverage::norms() const {
   std::vector<float> norms(x_.rows);
-  const int64_t step = 16 * width_;
-  in_parts(chunks_of(x_.rows, step), step * width_ * x_.cols, [&](int64_t chunk) {
-    std::vector<float> rows(width_ * stride_), panel(width_ * x_.cols), products(width_ * width_);
-    const int64_t to = std::min(x_.rows, (chunk + 1) * step);
-    for (int64_t i = chunk * step; i < to; i += width_) {
-      const int64_t n = std::min(width_, to - i);
-      for (int64_t r = 0; r < n; ++r) {
-        hot_.read_row(x_.data, static_cast<int>(x_.dtype), i + r, x_.cols, scale_, rows.data() + r * stride_);
-        hot_.panel_set(panel.data(), r, rows.data() + r * stride_, x_.cols);
-      }
-      hot_.panel_products(rows.data(), n, stride_, panel.data(), x_.cols, products.data());
-      for (int64_t r = 0; r < n; ++r) norms[i + r] = products[r * width_ + r];
+  in_parts(chunks_of(x_.rows, kNorms), kNorms * x_.cols, [&](int64_t chunk) {
+    std::vector<float> row(stride_);
+    for (int64_t i = chunk * kNorms; i < std::min(x_.rows, (chunk + 1) * kNorms); ++i) {
+      read(i, row.data());
+      norms[i] = 0.5f * hot_.product(row.data(), row.data(), x_.cols);
     }
   });
   return norms;
+}
+
+// A row less the middle, into out [stride].
+void Coverage::read(int64_t row, float* out) const {
+  hot_.read_row(x_.data, static_cast<int>(x_.dtype), row, x_.cols, scale_, out);
+  for (int64_t j = 0; j < x_.cols; ++j) out[j] -= middle_[j];
 }
 
 // ------------------------------------------------------------------------------------------ which way to compute
@@ -147,7 +163,7 @@ bool Coverage::better_at_once(int64_t done, const std::function<int64_t()>& need
   return 2 * rate * picks_left > targets_.size() && worth_listing() && fit(x_.rows);
 }
 
-void Coverage::gains(const std::vector<int64_t>& rows, double* out) {
+void Coverage::gains(const std::vector<int64_t>& rows, float* out) {
   const int64_t n = size_of(rows);
   std::vector<uint64_t> sums(n);
   std::vector<bool> done(n, false);
@@ -188,8 +204,8 @@ void Coverage::gains(const std::vector<int64_t>& rows, double* out) {
   compute([](int64_t) { return true; }, [&](const auto& these, auto* to) { dense_sums(these, to, false); });
   for (int64_t r = 0; r < n; ++r) {
     const double own = own_ ? own_[rows[r]] * (1.0 - covered_rows_[rows[r]]) : 0.0;
-    out[r] = gain_[rows[r]] * (own + units_.value(sums[r]));
-    if (!plain_) last_[rows[r]] = static_cast<float>(out[r]);
+    out[r] = static_cast<float>(gain_[rows[r]] * (own + units_.value(sums[r])));
+    if (!plain_) last_[rows[r]] = out[r];
   }
 }
 

@@ -39,7 +39,7 @@ class Coverage {
   // How many gains are best computed together, at most: all where that saves products, else what needs little memory.
   int64_t most_together() const { return symmetric_ ? x_.rows : kSlab; }
   // Gains of rows as they are now.
-  void gains(const std::vector<int64_t>& rows, double* out);
+  void gains(const std::vector<int64_t>& rows, float* out);
   // Makes the row a pick.
   void cover(int64_t row);
   // Takes a smaller unit where all that is left to gain has become so little that few digits tell it. Returns whether:
@@ -54,7 +54,9 @@ class Coverage {
   void add_targets(const Targets& targets, const float* covered);
   float left(int64_t target) const { return weights_[target] * (1.0f - covered_[target]); }
   bool choose_units();
+  std::vector<float> middle() const;
   std::vector<float> norms() const;
+  void read(int64_t row, float* out) const;
   void in_parts(int64_t tasks, int64_t work, const std::function<void(int64_t)>& task) const;
 
   double share() const;
@@ -63,6 +65,8 @@ class Coverage {
   void make_room();
 
   void similar(Block& block, int64_t panel, const float* row_limits) const;
+  void similar(Block& block, const Panels& panels, int64_t panel, const float* limits, const float* row_limits) const;
+  void correct(Block& block, int64_t r, const int64_t* others) const;
   void gain(Block& block, int64_t panel) const;
   void list(Block& block, int64_t panel, int64_t r);
   void dense_sums(const std::vector<int64_t>& rows, uint64_t* out, bool probe);
@@ -82,15 +86,16 @@ class Coverage {
   float gamma_;
   bool plain_;
   int64_t width_, stride_;  // of a panel, of a row
+  float slack_;             // what a squared distance by products is off by at most, as a share of both norms
   const Tick& tick_;
   int64_t picked_ = 0;
-  std::vector<float> norms_;  // [N] |x|^2
+  std::vector<float> middle_;  // [D]
+  std::vector<float> norms_;   // [N] |x - middle|^2 / 2: a sum of two of them does not overflow
 
   // Of the targets, padded to whole panels.
   Panels targets_;
   Units units_;
   int64_t heavy_ = 0;             // no target before it has many units left
-  std::vector<int64_t> rows_;     // [T] which row a target is
   std::vector<int32_t> columns_;  // [N] which target a row is, or -1
   bool symmetric_ = false;        // whether many rows are targets, and any like others
   std::vector<float> weights_, covered_, limits_;

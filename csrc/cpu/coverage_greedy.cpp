@@ -13,7 +13,7 @@ namespace {
 
 // The order of the picks: larger gains first, then lower rows.
 struct Bound {
-  double gain;
+  float gain;
   int64_t row;
   bool operator<(const Bound& other) const { return gain < other.gain || (gain == other.gain && row > other.row); }
 };
@@ -29,8 +29,8 @@ class LazyGreedy {
     for (int64_t step = 0; step < k; ++step) {
       const Bound best = next(k - step);
       out.picks[step] = best.row;
-      out.gain[step] = static_cast<float>(best.gain);
-      if (best.gain > 0.0) {
+      out.gain[step] = best.gain;
+      if (best.gain > 0.0f) {
         coverage_.cover(best.row);
         if (step + 1 < k && coverage_.refine()) renew_all();
       } else {
@@ -47,7 +47,7 @@ class LazyGreedy {
   Bound next(int64_t picks_left) {
     std::vector<int64_t> stale;
     int64_t dense = 0;    // gains that took products
-    double known = -1.0;  // the largest of those computed here
+    float known = -1.0f;  // the largest of those computed here
     for (int64_t most = plain_ ? kAll : kFirst; !up_to_date(heap_.front()); most *= most < kAll ? 2 : 1) {
       const auto needed = [&] { return unlisted_above(known); };  // a look at all bounds
       if (dense > 0 && most < kAll && coverage_.better_at_once(dense, needed, picks_left)) most = kAll;
@@ -77,17 +77,17 @@ class LazyGreedy {
     for (const Bound& bound : fresh) push(bound);
   }
 
-  int64_t unlisted_above(double gain) const {
+  int64_t unlisted_above(float gain) const {
     return std::count_if(heap_.begin(), heap_.end(), [&](const Bound& bound) {
       return bound.gain > gain && !up_to_date(bound) && !coverage_.listed(bound.row);
     });
   }
 
-  bool up_to_date(const Bound& bound) const { return bound.gain == 0.0 || known_[bound.row] == coverage_.picked(); }
+  bool up_to_date(const Bound& bound) const { return bound.gain == 0.0f || known_[bound.row] == coverage_.picked(); }
 
   // Returns the largest of the gains.
-  double renew(const std::vector<int64_t>& rows) {
-    double largest = -1.0;
+  float renew(const std::vector<int64_t>& rows) {
+    float largest = -1.0f;
     for (auto from = rows.begin(); from != rows.end();) {
       const auto to = from + std::min<int64_t>(coverage_.most_together(), rows.end() - from);
       const std::vector<int64_t> some(from, to);
@@ -124,7 +124,7 @@ class LazyGreedy {
   bool plain_;
   std::vector<Bound> heap_;
   std::vector<int32_t> known_;  // [N] how many picks a bound knows of
-  std::vector<double> gains_;
+  std::vector<float> gains_;
 };
 
 }  // namespace

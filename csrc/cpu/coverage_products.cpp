@@ -1,6 +1,7 @@
 // The part of Coverage that multiplies rows with panels.
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <limits>
 
 #include "common/counts.h"
@@ -26,14 +27,16 @@ struct Coverage::Block {
         points(n * coverage.stride_),
         norms(n),
         k(n * coverage.width_),
+        row(coverage.stride_),
+        other(coverage.stride_),
+        near(n),
         sums(n),
         live(n),
         room(kFlush + coverage.width_),
         found(listing ? n * room : 0),
         counts(n) {
     for (int64_t r = 0; r < n; ++r) {
-      coverage.hot_.read_row(coverage.x_.data, static_cast<int>(coverage.x_.dtype), rows[r], coverage.x_.cols,
-                             coverage.scale_, points.data() + r * coverage.stride_);
+      coverage.read(rows[r], points.data() + r * coverage.stride_);
       norms[r] = coverage.norms_[rows[r]];
     }
   }
@@ -47,24 +50,52 @@ struct Coverage::Block {
   static constexpr int64_t kFlush = 64;
   const int64_t* rows;
   int64_t n;
-  std::vector<float> points, norms, k;  // [n, stride], [n], similarities to a panel [n, width]
-  std::vector<uint64_t> sums, live;     // [n] gains so far; [n] the lanes of a panel that a row gains by
+  std::vector<float> points, norms, k;     // [n, stride], [n], similarities to a panel [n, width]
+  std::vector<float> row, other;           // [stride] as they are in the pool
+  std::vector<uint64_t> near, sums, live;  // [n] lanes whose k is to be corrected; gains so far; lanes a row gains by
   int64_t room;
   std::vector<Live> found;      // [n, room]
   std::vector<int64_t> counts;  // [n]
 };
 
-// Similarities of a block to a panel; 0 to a row itself where its own worth counts apart, and for whole vectors that
-// are below the panel's limits and below those of the rows.
+// Similarities of a block to a panel of targets, 0 to a row itself where its own worth counts apart.
 void Coverage::similar(Block& block, int64_t panel, const float* row_limits) const {
-  hot_.panel_products(block.points.data(), block.n, stride_, targets_.numbers(panel), x_.cols, block.k.data());
-  if (own_)
-    for (int64_t r = 0; r < block.n; ++r) {
-      const int64_t lane = columns_[block.rows[r]] - panel * width_;
-      if (lane >= 0 && lane < width_) block.k[r * width_ + lane] = -kInfinity;  // as far away as can be: k = 0
-    }
-  hot_.panel_kernel(block.k.data(), block.n, block.norms.data(), targets_.norms(panel), limits_.data() + panel * width_,
-                    row_limits, gamma_);
+  similar(block, targets_, panel, limits_.data() + panel * width_, row_limits);
+  if (!own_) return;
+  for (int64_t r = 0; r < block.n; ++r) {
+    const int64_t lane = columns_[block.rows[r]] - panel * width_;
+    if (lane >= 0 && lane < width_) block.k[r * width_ + lane] = 0.0f;
+  }
+}
+
+// Similarities of a block to a panel. They are functions of the two rows alone, whichever way they meet, where they are
+// above the panel's limit or the row's; else they may be anything that is not.
+void Coverage::similar(Block& block, const Panels& panels, int64_t panel, const float* limits,
+                       const float* row_limits) const {
+  hot_.panel_products(block.points.data(), block.n, stride_, panels.numbers(panel), x_.cols, block.k.data());
+  hot_.panel_kernel(block.k.data(), block.n, block.norms.data(), panels.norms(panel), limits, row_limits, gamma_,
+                    slack_, block.near.data());
+  int64_t near = 0;
+  for (int64_t r = 0; r < block.n; ++r) {
+    if (block.near[r] == 0) continue;
+    correct(block, r, panels.rows().data() + panel * width_);
+    near += __builtin_popcountll(block.near[r]);
+  }
+  if (near > 0) counts().alone += near;
+}
+
+// Takes the distances of row r of a block to the near ones of a panel by differences of the rows as they are: products
+// cancel, and so does what is left of a row that is small beside the middle.
+void Coverage::correct(Block& block, int64_t r, const int64_t* others) const {
+  const auto load = [&](int64_t row, std::vector<float>& out) {
+    hot_.read_row(x_.data, static_cast<int>(x_.dtype), row, x_.cols, scale_, out.data());
+  };
+  load(block.rows[r], block.row);
+  for (uint64_t lanes = block.near[r]; lanes != 0; lanes &= lanes - 1) {
+    const int64_t lane = __builtin_ctzll(lanes);
+    load(others[lane], block.other);
+    block.k[r * width_ + lane] = std::exp(-gamma_ * hot_.distance(block.row.data(), block.other.data(), x_.cols));
+  }
 }
 
 void Coverage::gain(Block& block, int64_t panel) const {
@@ -134,7 +165,7 @@ void Coverage::symmetric_sums(const std::vector<int64_t>& rows, uint64_t* out) {
     const int64_t first = task / chunks * panels, chunk = task % chunks, from = first * width_;
     const int64_t last = std::min(targets_.count(), (chunk + 1) * kChunk);
     if (first >= last) return;
-    Block block(*this, rows_.data() + from, std::min(block_rows, targets_.size() - from), listing);
+    Block block(*this, targets_.rows().data() + from, std::min(block_rows, targets_.size() - from), listing);
     std::vector<uint64_t> back(width_);
     std::vector<Live> found(block.n * width_);
     std::vector<int64_t> found_count(width_);
@@ -162,7 +193,8 @@ void Coverage::symmetric_sums(const std::vector<int64_t>& rows, uint64_t* out) {
           found[lane * block.n + found_count[lane]++] = {static_cast<int32_t>(from + r), block.k[r * width_ + lane]};
         }
       for (int64_t lane = 0; lane < width_; ++lane)
-        if (listed[t + lane]) lists_.append(rows_[t + lane], found.data() + lane * block.n, found_count[lane]);
+        if (listed[t + lane])
+          lists_.append(targets_.rows()[t + lane], found.data() + lane * block.n, found_count[lane]);
     }
     for (int64_t r = 0; r < block.n; ++r) {
       sums[from + r].fetch_add(block.sums[r], std::memory_order_relaxed);
@@ -190,9 +222,7 @@ void Coverage::cover_rows(Block& block) {
   for (int64_t r = 0; r < block.n; ++r) first = std::min<int64_t>(first, seen_[block.rows[r]]);
   counts().in_panels += block.n * (picks_.size() - first / width_ * width_);
   for (int64_t panel = first / width_; panel < picks_.count(); ++panel) {
-    hot_.panel_products(block.points.data(), block.n, stride_, picks_.numbers(panel), x_.cols, block.k.data());
-    hot_.panel_kernel(block.k.data(), block.n, block.norms.data(), picks_.norms(panel), no_limits.data(),
-                      no_limits.data(), gamma_);
+    similar(block, picks_, panel, no_limits.data(), no_limits.data());
     for (int64_t r = 0; r < block.n; ++r) {
       const float* k = block.k.data() + r * width_;
       covered_rows_[block.rows[r]] = std::max(covered_rows_[block.rows[r]], *std::max_element(k, k + width_));
@@ -203,7 +233,7 @@ void Coverage::cover_rows(Block& block) {
 
 void Coverage::add_pick(int64_t row) {
   const Block block(*this, &row, 1, false);
-  picks_.add(block.points.data(), norms_[row]);
+  picks_.add(block.points.data(), norms_[row], row);
   if (columns_[row] >= 0) cover_target(columns_[row], 1.0f);
 }
 

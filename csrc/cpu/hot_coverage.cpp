@@ -7,11 +7,7 @@ typedef float HalfFloats __attribute__((vector_size(2 * kLanes)));  // half as m
 typedef double Doubles __attribute__((vector_size(4 * kLanes)));
 typedef uint64_t Longs __attribute__((vector_size(4 * kLanes)));
 
-// -gamma |row - target|^2 of vector v of a panel. Copies get 0: their norms and products are the same number.
-inline Floats exponent(const float* products, float norm, const float* panel_norms, float gamma, int v) {
-  const Floats squares = load(panel_norms + v * kLanes) + norm;
-  return maximum(squares - 2.0f * load(products + v * kLanes), Floats{}) * -gamma;
-}
+constexpr float kNear = 1.0f / 32.0f;  // of the norms: a squared distance below has lost five bits or more
 
 // The sums' unit is 1.5 * 2^52 times smaller than `magic`: adding that leaves the terms, in units, in the low bits.
 inline void add_units(Floats terms, double magic, Longs& low, Longs& high) {
@@ -36,17 +32,28 @@ inline uint64_t bits_of(double v) {
 
 extern "C" {
 
-// products [n, width] become k = exp(-gamma (norms[r] + panel_norms[l] - 2 product)); 0 where a panel norm is infinite,
-// and where a whole vector has its logarithm below `limits` and below row_limits[r].
+// products [n, width] become k = exp(-gamma d2), d2 = 2 (norms[r] + panel_norms[l] - product) by the halves of squared
+// norms; 0 where a panel norm is infinite, and for a whole vector none of which can have its logarithm above `limits`
+// or above row_limits[r], though d2 be off by `slack` times the norms. Of the others near[r] gets the bits of the lanes
+// that are so near that they are to be computed anew.
 void AUTOAL_HOT(autoal_panel_kernel)(float* products, int64_t n, const float* norms, const float* panel_norms,
-                                     const float* limits, const float* row_limits, float gamma) {
-  for (int64_t r = 0; r < n; ++r)
+                                     const float* limits, const float* row_limits, float gamma, float slack,
+                                     uint64_t* near) {
+  for (int64_t r = 0; r < n; ++r) {
+    near[r] = 0;
     for (int v = 0; v < kVectors; ++v) {
       float* k = products + r * kPanel + v * kLanes;
-      const Floats x = exponent(products + r * kPanel, norms[r], panel_norms, gamma, v);
-      const Floats limit = minimum(load(limits + v * kLanes), splat(row_limits[r]));
-      store(k, any_lane(x > limit) ? exponential(x) : Floats{});
+      const Floats both = load(panel_norms + v * kLanes) + norms[r], half = both - load(k);
+      const Floats least = both * (1.0f - slack) - load(k);
+      const Ints above = least * (-2.0f * gamma) > minimum(load(limits + v * kLanes), splat(row_limits[r]));
+      if (any_lane(above)) {
+        store(k, exponential(maximum(half, Floats{}) * (-2.0f * gamma)));
+        near[r] |= static_cast<uint64_t>(lane_bits(above & (half < both * kNear))) << (v * kLanes);
+      } else {
+        store(k, Floats{});
+      }
     }
+  }
 }
 
 // out[r] += sum over the panel of weights max(0, k - covered), in units.

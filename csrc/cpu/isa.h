@@ -26,7 +26,7 @@ struct Isa {
   void (*panel_largest)(const float* products, int64_t n, const float* lengths, const float* length, float* out);
   void (*panel_below)(const float* products, int64_t n, const float* offset, const float* threshold, uint64_t* hits);
   void (*panel_kernel)(float* products, int64_t n, const float* norms, const float* panel_norms, const float* limits,
-                       const float* row_limits, float gamma);
+                       const float* row_limits, float gamma, float slack, uint64_t* near);
   void (*panel_gains)(const float* k, int64_t n, const float* weights, const float* covered, double magic,
                       uint64_t* out);
   void (*panel_gains_back)(const float* k, int64_t n, const float* weights, const float* covered, double magic,

@@ -6,7 +6,7 @@
 namespace autoal::cuda {
 namespace {
 
-constexpr int kTile = 64;             // rows, and targets, whose products a block takes together
+constexpr int kTile = 64;             // rows, and targets, whose distances a block takes together
 constexpr int kDepth = 16;            // columns of these in shared memory
 constexpr int kEach = 4;              // rows, and targets, of a thread
 constexpr int kSide = kTile / kEach;  // threads along a side of the tile
@@ -19,13 +19,13 @@ constexpr int kShift = 15;  // of a positive float's bits: sign, exponent and ei
 constexpr int64_t kBins = int64_t{1} << (32 - kShift - 1);
 
 struct State {
-  float *bound, *covered, *norm;  // [n]; a bound is -1 where a row cannot be picked
-  int *known, *rows;              // [n] how many picks a bound knows of; [n] the rows of this round
-  unsigned* counts;               // [kBins] rows out of date by their bound
-  double* sums;                   // [kSplitRows, chunks]
-  Key *fresh, *stale;             // [1] the largest of the bounds that are up to date, and of the others
-  int *decided, *threshold;       // [1] whether fresh is the pick; the lowest bin of this round
-  unsigned long long* count;      // [1] of rows
+  float *bound, *covered;     // [n]; a bound is -1 where a row cannot be picked
+  int *known, *rows;          // [n] how many picks a bound knows of; [n] the rows of this round
+  unsigned* counts;           // [kBins] rows out of date by their bound
+  double* sums;               // [kSplitRows, chunks]
+  Key *fresh, *stale;         // [1] the largest of the bounds that are up to date, and of the others
+  int *decided, *threshold;   // [1] whether fresh is the pick; the lowest bin of this round
+  unsigned long long* count;  // [1] of rows
 };
 
 int64_t chunks(int64_t n_targets) { return std::max<int64_t>(1, (n_targets + kChunk - 1) / kChunk); }
@@ -34,7 +34,6 @@ State carve(Carver& carver, int64_t n, int64_t n_targets) {
   State s;
   s.bound = carver.take<float>(n);
   s.covered = carver.take<float>(n);
-  s.norm = carver.take<float>(n);
   s.known = carver.take<int>(n);
   s.rows = carver.take<int>(n);
   s.counts = carver.take<unsigned>(kBins);
@@ -60,16 +59,20 @@ struct Problem {
     const float v = to_float(x[row * d + column]);
     return scale ? __fmul_rn(v, scale[row]) : v;
   }
+
+  // Of a squared distance: differences, whose squares are added up column by column, wherever two rows meet. So what a
+  // pick covers is to the bit what its copies would, and rows may lie far off the origin.
+  __device__ __forceinline__ float similarity(float square) const { return expf(__fmul_rn(-gamma, square)); }
 };
 
-// Norms are summed in the order of the products below: of copies, both are the same number.
-template <class T>
-__global__ void __launch_bounds__(kThreads) start_kernel(Problem<T> p, State s, const float* covered, int64_t* filled) {
+__device__ __forceinline__ float add_square(float a, float b, float square) {
+  const float difference = a - b;
+  return __fmaf_rn(difference, difference, square);
+}
+
+__global__ void __launch_bounds__(kThreads) start_kernel(State s, int64_t n, const float* covered, int64_t* filled) {
   const int64_t stride = int64_t{gridDim.x} * kThreads, begin = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  for (int64_t i = begin; i < p.n; i += stride) {
-    float norm = 0.0f;
-    for (int64_t j = 0; j < p.d; ++j) norm = __fmaf_rn(p.at(i, j), p.at(i, j), norm);
-    s.norm[i] = norm;
+  for (int64_t i = begin; i < n; i += stride) {
     s.bound[i] = __uint_as_float(0x7f800000u);
     s.covered[i] = covered[i];
     s.known[i] = -1;
@@ -160,7 +163,7 @@ __device__ __forceinline__ void tile_gains(const Problem<T>& p, const State& s, 
   AUTOAL_SHARED(a, float[kDepth][kTile + 1]);
   AUTOAL_SHARED(b, float[kDepth][kTile + 1]);
   const int x = threadIdx.x % kSide, y = threadIdx.x / kSide;
-  float products[kEach][kEach] = {};
+  float squares[kEach][kEach] = {};
   for (int64_t begin = 0; begin < p.d; begin += kDepth) {
     const int64_t j = begin + threadIdx.x % kDepth;
     for (int r = threadIdx.x / kDepth; r < kTile; r += kThreads / kDepth) {
@@ -172,18 +175,17 @@ __device__ __forceinline__ void tile_gains(const Problem<T>& p, const State& s, 
     for (int k = 0; k < kDepth; ++k)
       for (int r = 0; r < kEach; ++r)
         for (int c = 0; c < kEach; ++c)
-          products[r][c] = __fmaf_rn(a[k][y * kEach + r], b[k][x + c * kSide], products[r][c]);
+          squares[r][c] = add_square(a[k][y * kEach + r], b[k][x + c * kSide], squares[r][c]);
     __syncthreads();
   }
   for (int c = 0; c < kEach; ++c) {
     const int64_t t = first + x + c * kSide;
     if (t >= p.n_targets) continue;
     const int64_t target = p.targets[t];
-    const float norm = s.norm[target], covered = s.covered[target], weight = p.weights[t];
+    const float covered = s.covered[target], weight = p.weights[t];
     for (int r = 0; r < kEach; ++r) {
       if (rows[r] < 0 || (p.own && rows[r] == target)) continue;
-      const float square = s.norm[rows[r]] + norm - 2.0f * products[r][c];
-      const float extra = expf(-p.gamma * (square > 0.0f ? square : 0.0f)) - covered;
+      const float extra = p.similarity(squares[r][c]) - covered;
       if (extra > 0.0f) totals[r] += weight * extra;
     }
   }
@@ -260,17 +262,28 @@ __global__ void pick_kernel(State s, int step, int64_t* pick, float* gain, int64
   *s.decided = 0;
 }
 
-// covered[i] = max(covered[i], k(pick, i)), a warp a row.
+// covered[i] = max(covered[i], k(pick, i)), a thread a row.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     cover_kernel(Problem<T> p, State s, const int64_t* pick, const float* gain) {
   if (*gain == 0.0f) return;
-  const float scale = p.scale ? p.scale[*pick] : 1.0f;
-  for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp; i < p.n; i += int64_t{gridDim.x} * kWarps) {
-    const float square =
-        warp_squared_distance(p.x + i * p.d, p.scale ? p.scale[i] : 1.0f, p.x + *pick * p.d, scale, p.d);
-    if (threadIdx.x % kWarp != 0) continue;
-    const float k = expf(-p.gamma * square);
+  AUTOAL_SHARED(rows, float[kDepth][kThreads + 1]);
+  AUTOAL_SHARED(picked, float[kDepth]);
+  for (int64_t first = int64_t{blockIdx.x} * kThreads; first < p.n; first += int64_t{gridDim.x} * kThreads) {
+    float square = 0.0f;
+    for (int64_t begin = 0; begin < p.d; begin += kDepth) {
+      const int column = threadIdx.x % kDepth;
+      const int64_t j = begin + column;
+      for (int r = threadIdx.x / kDepth; r < kThreads; r += kThreads / kDepth)
+        rows[column][r] = j < p.d && first + r < p.n ? p.at(first + r, j) : 0.0f;
+      if (threadIdx.x < kDepth) picked[column] = j < p.d ? p.at(*pick, j) : 0.0f;
+      __syncthreads();
+      for (int k = 0; k < kDepth; ++k) square = add_square(rows[k][threadIdx.x], picked[k], square);
+      __syncthreads();
+    }
+    const int64_t i = first + threadIdx.x;
+    if (i >= p.n) continue;
+    const float k = p.similarity(square);
     if (k > s.covered[i]) s.covered[i] = k;
   }
 }
@@ -306,7 +319,7 @@ void coverage_greedy(const Matrix& x, const float* scale, const Targets& targets
                        chunks(targets.count),
                        gamma};
     const int64_t items = std::max((n + kTile - 1) / kTile, (std::min(n, kSplitRows) + kTile - 1) / kTile * p.chunks);
-    launch(op, stream, start_kernel<T>, std::min(wide + kBins / kThreads, kMaxBlocks), p, s, covered, out.filled);
+    launch(op, stream, start_kernel, std::min(wide + kBins / kThreads, kMaxBlocks), s, n, covered, out.filled);
     launch(op, stream, exclude_kernel, std::min(n_excluded / kThreads + 1, kMaxBlocks), s, excluded, n_excluded);
     for (int step = 0; step < k; ++step) {
       int64_t most = passes == Passes::kPlain || step == 0 ? n : std::min(n, kFirstRound);
@@ -320,7 +333,7 @@ void coverage_greedy(const Matrix& x, const float* scale, const Targets& targets
       }
       launch(op, stream, scan_kernel, wide, s, n, step);
       launch(op, stream, pick_kernel, 1, s, step, out.picks, out.gain, out.filled);
-      launch(op, stream, cover_kernel<T>, warp_blocks(n), p, s, static_cast<const int64_t*>(out.picks + step),
+      launch(op, stream, cover_kernel<T>, wide, p, s, static_cast<const int64_t*>(out.picks + step),
              static_cast<const float*>(out.gain + step));
     }
   });

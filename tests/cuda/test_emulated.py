@@ -313,3 +313,31 @@ def test_coverage_greedy_of_halves():
     for dtype in CODES:
         bits, same = stored(x, dtype)
         assert coverage(emu, bits, *parts, 6, dtype=dtype)[0] == coverage(_core, same, *parts, 6)[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_copy_of_a_pick_gains_nothing_by_heavy_neighbors(order, seed):
+    x, w, u, m = coverage_problem(20, 37, seed=seed)
+    x[20 - 1] = x[0]
+    w[:], u[0] = 1e12, 100
+    for module in (emu, _core):
+        picks, gains, filled = coverage(module, x, w, u, 0 * m, 2, excluded=range(1, 19))
+        assert (picks, gains[1], filled) == ([0, 19], 0, 1)
+
+
+@pytest.mark.parametrize("d", [1, 3, 20])
+def test_coverage_greedy_is_the_cpus_far_off_the_origin(d):
+    x, w, u, m = coverage_problem(150, d)
+    x = 100 * np.round(10 * x) + np.float32(1e6)
+    ours, theirs = (coverage(module, x, w, u, m, 40, gamma=1e-5 / d) for module in (emu, _core))
+    assert (ours[0], ours[2]) == (theirs[0], theirs[2])
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-5)
+
+
+def test_gains_below_what_floats_hold_are_zero_on_both():
+    x, w, u, m = coverage_problem(30, 3)
+    w, u = w * np.float32(1e-20), u * np.float32(1e-26)  # gains of 1e-46 and less, but one of 1e-40
+    u[7] *= 1e6
+    for module in (emu, _core):
+        picks, gains, filled = coverage(module, x, w, u, 0 * m, 5)
+        assert picks == [7, 0, 1, 2, 3] and gains[0] > 0 and filled == 4 and not gains[1:].any()

@@ -274,4 +274,5 @@ def test_compared_pairs_are_counted():
     ones, targets = torch.ones(3000), torch.arange(3000)
     native.coverage_greedy(x, None, targets, ones, None, ones, 0 * ones, none, 1.0, 5, native.PLAIN)
     alone, in_panels = native.take_counts()
-    assert alone == 0 and in_panels == 3000 * (3000 + 2999 + 2998 + 2997 + 2996) + 5 * 3000
+    assert in_panels == 3000 * (3000 + 2999 + 2998 + 2997 + 2996) + 5 * 3000
+    assert 3000 <= alone < in_panels / 20  # near pairs again, each row with itself among them

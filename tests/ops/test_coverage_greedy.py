@@ -84,14 +84,6 @@ def assert_same(answer, other):
     assert all(torch.equal(a, b) for a, b in zip(answer, other, strict=True))
 
 
-@pytest.fixture(params=native.cpu.isas())
-def isa(request):
-    best = native.cpu.isa()
-    native.cpu.set_isa(request.param)
-    yield request.param
-    native.cpu.set_isa(best)
-
-
 @pytest.mark.parametrize("spread", [0.05, 1.0, 10.0])
 @pytest.mark.parametrize("drawn", [False, True])
 def test_lazy_picks_are_plain_picks_for_any_threads_and_instructions(spread, drawn, isa):
@@ -240,6 +232,17 @@ def test_ties_go_to_the_lowest_row():
     assert ops.coverage_greedy(x, 12, weights=torch.zeros(12)).tolist() == list(range(12))
     same = torch.ones(6, 2)
     assert ops.coverage_greedy(same, 2, bandwidth=1.0).tolist() == [0, 1]
+
+
+def test_gains_that_are_zero_as_float32_fill_up(device):
+    x, _ = problem(20)
+    gain = torch.full((20,), 1e-25)
+    gain[4] = 1e-10
+    with pytest.warns(ops.DuplicatesWarning, match="4 of 5 picks have gain 0"):
+        picks, gains, _ = ops.coverage_greedy(
+            x.to(device), 5, weights=torch.full((20,), 1e-25), gain=gain, bandwidth=1.0, return_gains=True
+        )
+    assert picks.tolist() == [4, 0, 1, 2, 3] and gains[0] > 0 and not gains[1:].any()
 
 
 def test_weights_and_gain_default_to_one_and_cover_to_none():
