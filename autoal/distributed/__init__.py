@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from autoal.distributed.kcenter_greedy import KCenter, kcenter_greedy
 from autoal.distributed.ranks import RanksError, Traffic
+from autoal.distributed.top_k import TopK, top_k
 
-__all__ = ["KCenter", "RanksError", "Traffic", "kcenter_greedy"]
+__all__ = ["KCenter", "RanksError", "TopK", "Traffic", "kcenter_greedy", "top_k"]

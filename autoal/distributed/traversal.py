@@ -82,6 +82,8 @@ class Traversal:
         failure = ""
         if checkpoint is not None and (stored := checkpoint.load()):
             self.picks, self.distances = stored[0][: self._k], stored[1][: self._k + 1]
+            if len(self.picks) < self._k:  # the one after the file's last is to be a pick
+                del self.distances[len(self.picks) :]
         goal, known = CANDIDATES, cuts.NOTHING
         if not self._done:
             self._start()

@@ -68,6 +68,7 @@ def test_all_are_killed_and_others_go_on(mortal, world, tmp_path):
             ranks, "kcenter", **{**arguments, "sizes": sizes_of(6000, ranks)} | {"options": options | {"k": k}}
         )
         for answer in answers:
+            assert not isinstance(answer, Exception), answer
             np.testing.assert_array_equal(answer[0], picks)
             np.testing.assert_array_equal(answer[1], radius)
         assert path.read_bytes() != at_death

@@ -11,6 +11,7 @@ import warnings
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -137,6 +138,22 @@ def fingerprints(rank, group, pool, sizes, block):
     from autoal.distributed.ranks import Ranks
     from autoal.distributed.shard import Shard
 
-    fingerprint.BLOCK = block
-    part = torch.from_numpy(split(pool, sizes, rank))
-    return fingerprint.blocks(Shard(part, None, np.cumsum([0, *sizes]), rank), Ranks.of(group, 30))
+    part = Shard(torch.from_numpy(split(pool, sizes, rank)), None, np.cumsum([0, *sizes]), rank)
+    with mock.patch.object(fingerprint, "BLOCK", block):
+        return fingerprint.blocks(part, Ranks.of(group, 30))
+
+
+def top(rank, group, scores, sizes, k):
+    """Indices, scores and traffic."""
+    from autoal import distributed
+
+    return tuple(distributed.top_k(split(scores, sizes, rank), k[rank], group=group))
+
+
+def one_each(rank, group, pool):
+    """The lowest rank calls another function than the others."""
+    from autoal import distributed
+
+    return (
+        distributed.top_k(pool[:, 0], 1, group=group) if rank == 0 else distributed.kcenter_greedy(pool, 1, group=group)
+    )
