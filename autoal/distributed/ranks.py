@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 MESSAGE_BYTES = 4096  # of a shared text that goes with the first collective
 LENGTH_BYTES = 8
 FIRST_PAUSE, LONGEST_PAUSE = 2e-5, 2e-3  # seconds between two looks whether a collective is done
+GRACE = 1.0  # seconds after which this module gives up what gloo has not given up itself
 
 
 class RanksError(RuntimeError):
@@ -68,7 +70,7 @@ class Ranks:
             raise ValueError("group must be one that this process is in")
         on_host = "cpu:" in str(dist.get_backend_config(group))
         device = "cpu" if on_host else f"cuda:{torch.cuda.current_device()}"
-        return cls(group, timeout, rank, dist.get_world_size(group), device)
+        return cls(group or dist.group.WORLD, timeout, rank, dist.get_world_size(group), device)
 
     def gather(self, part: Tensor, what: str) -> list[Tensor]:
         """``part`` of every rank, of one shape and dtype on all; ``what`` names it in errors.
@@ -82,13 +84,14 @@ class Ranks:
         self.traffic.bytes_sent += part.nbytes
         part = part.to(self.device).contiguous()
         parts = [torch.empty_like(part) for _ in range(self.size)]
+        begin = time.monotonic()
         try:
-            work = dist.all_gather(parts, part, group=self.group, async_op=True)
-            self._wait(work, what)
-        except RuntimeError as error:
-            if isinstance(error, RanksError):
-                raise
-            raise RanksError(f"{self._who()} waited for {what}, and a rank was gone: {error}") from error
+            self._wait(self._all_gather(parts, part))
+        except (RuntimeError, TimeoutError) as error:
+            raise RanksError(
+                f"rank {self.rank} of {self.size} waited {time.monotonic() - begin:.0f} s (timeout: {self.timeout:g}) "
+                f"for {what}, then gave up: a rank died, hangs, failed by itself or is that far behind ({error})"
+            ) from error
         return [each.cpu() for each in parts]
 
     def share(self, message: dict[str, Any], what: str) -> list[dict[str, Any]]:
@@ -107,21 +110,25 @@ class Ranks:
             texts = [a + bytes(b.numpy()) for a, b in zip(texts, self.gather(rest, what), strict=True)]
         return [json.loads(text[:length]) for text, length in zip(texts, lengths, strict=True)]
 
-    def _wait(self, work: Any, what: str) -> None:
-        # Looking now and then, instead of work.wait(): its timeouts differ between backends, and Ctrl-C would wait too.
-        deadline, pause = time.monotonic() + self.timeout, FIRST_PAUSE
+    def _all_gather(self, parts: list[Tensor], part: Tensor) -> Any:
+        if self.device != "cpu":
+            return dist.all_gather(parts, part, group=self.group, async_op=True)
+        from torch.distributed.distributed_c10d import AllgatherOptions  # not in every build of torch
+
+        # With a timeout of its own: as long as gloo waits, and that may be half an hour, the process cannot leave.
+        options = AllgatherOptions()
+        options.timeout = timedelta(seconds=self.timeout)
+        return self.group.allgather([parts], [part], options)
+
+    def _wait(self, work: Any) -> None:
+        # Looking now and then, instead of work.wait(): Ctrl-C would wait too, and not every backend has timeouts.
+        deadline, pause = time.monotonic() + self.timeout + GRACE, FIRST_PAUSE
         while not work.is_completed():
             if time.monotonic() > deadline:
-                raise RanksError(
-                    f"{self._who()} waited {self.timeout:g} s for {what}: a rank is dead, hangs, failed by itself, or "
-                    "is that far behind (then pass a larger timeout)"
-                )
+                raise TimeoutError("the backend has not given up yet: the process may hang when it is to leave")
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         work.wait()
-
-    def _who(self) -> str:
-        return f"rank {self.rank} of {self.size}"
 
 
 def _bytes(data: bytes) -> Tensor:
