@@ -48,7 +48,7 @@ class _Cpu(ModuleType):
         filled: int,
         tick: Callable[[int], object] | None,
     ) -> None: ...
-    def kcenter_refresh(
+    def refresh_bounds(
         self,
         x: Matrix,
         scale: int,
@@ -56,12 +56,12 @@ class _Cpu(ModuleType):
         n_centers: int,
         rows: int,
         n_rows: int,
-        floor: float,
+        floors: int,
         bounds: int,
         seen: int,
         tick: Callable[[int], object] | None,
     ) -> None: ...
-    def kcenter_among(
+    def farthest_among(
         self,
         x: Matrix,
         bounds: int,

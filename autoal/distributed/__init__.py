@@ -7,7 +7,8 @@ answer. Nothing here starts a process: torchrun, Slurm, Ray and Accelerate do.
 from __future__ import annotations
 
 from autoal.distributed.kcenter_greedy import KCenter, kcenter_greedy
+from autoal.distributed.kmeanspp import KMeansPP, kmeanspp
 from autoal.distributed.ranks import RanksError, Traffic
 from autoal.distributed.top_k import TopK, top_k
 
-__all__ = ["KCenter", "RanksError", "TopK", "Traffic", "kcenter_greedy", "top_k"]
+__all__ = ["KCenter", "KMeansPP", "RanksError", "TopK", "Traffic", "kcenter_greedy", "kmeanspp", "top_k"]

@@ -11,6 +11,7 @@ import hashlib
 import numpy as np
 import torch
 
+from autoal.distributed.draws import mixed
 from autoal.distributed.ranks import Ranks
 from autoal.distributed.shard import Shard
 
@@ -36,14 +37,7 @@ def blocks(shard: Shard, ranks: Ranks) -> list[str]:
     for begin in range(0, len(words), step):
         rows = np.arange(begin, min(len(words), begin + step), dtype=np.uint64) + np.uint64(shard.start)
         sums = words[begin : begin + step].astype(np.uint64) @ numbers
-        np.add.at(mine, (rows // np.uint64(BLOCK)).astype(np.int64), _mixed(sums ^ _mixed(rows + np.uint64(1))))
+        np.add.at(mine, (rows // np.uint64(BLOCK)).astype(np.int64), mixed(sums ^ mixed(rows + np.uint64(1))))
     told = ranks.gather(torch.from_numpy(mine.view(np.int64)), "digests of the pool")
     total = torch.stack(told).sum(0).numpy().view(np.uint64)
     return [f"{value:016x}" for value in total.tolist()]
-
-
-def _mixed(z: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64, as in csrc/common/random.h."""
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from autoal.distributed import cuts
 from autoal.distributed.agreement import raise_any
+from autoal.distributed.bounds import Bounds
 from autoal.distributed.checkpoint import Checkpoint
-from autoal.distributed.cuts import BOTTOM, Cut, Entries
+from autoal.distributed.cuts import Cut, Entries
 from autoal.distributed.ranks import Ranks, RanksError
 from autoal.distributed.shard import Shard
 from autoal.ops import native
@@ -60,12 +61,8 @@ class Traversal:
         self._shard, self._ranks, self._labeled, self._k = shard, ranks, labeled, k
         if first is not None and k:
             self.picks, self.distances = [first], [NO_DISTANCE]
-        n = len(shard.x)
-        self._bounds = torch.full((n,), torch.inf)
-        self._bits = self._bounds.numpy().view(np.int32)  # of the same memory
-        self._seen = torch.zeros(n, dtype=torch.int32)  # a row has met the first so many centers
-        self._centers = torch.empty(len(labeled) + k, shard.x.shape[1])
-        self._n_centers = 0
+        self._bounds = Bounds(shard, len(labeled) + k)
+        self._bits = self._bounds.value.numpy().view(np.int32)  # of the same memory
 
     @property
     def filled(self) -> int:
@@ -86,12 +83,14 @@ class Traversal:
                 del self.distances[len(self.picks) :]
         goal, known = CANDIDATES, cuts.NOTHING
         if not self._done:
-            self._start()
+            centers = np.concatenate([self._labeled, np.array(self.picks, np.int64)])
+            self._bounds.start(centers, self._ranks)
+            self._bounds.value[torch.from_numpy(self._shard.positions_here(centers))] = -1.0
             known = cuts.join(self._tell_sketches(2 * goal, failure))
         while not self._done:
             self._ranks.traffic.rounds += 1
             cut = cuts.cut_above(known, goal)
-            self._refresh(cuts.above(self._bits, self._shard.start, cut), cut)
+            self._refresh(cut)
             sketches = self._tell_sketches(2 * goal + 2 * CANDIDATES, failure)
             known = cuts.join(sketches)
             narrow = cuts.higher(cut, cuts.cut_above(known, CANDIDATES))
@@ -114,23 +113,11 @@ class Traversal:
         everything = self._shard.total - len(self._labeled)
         return len(self.picks) == self._k and (len(self.distances) > self._k or self._k in (0, everything))
 
-    def _start(self) -> None:
-        """All rows meet one center; what else is a center already they meet when they are looked at."""
-        ids = np.concatenate([self._labeled, np.array(self.picks, np.int64)])
-        self._centers[: len(ids)] = self._shard.fetch(ids, self._ranks, "the embeddings of centers")
-        self._n_centers = 1
-        self._refresh(np.arange(len(self._bits)), BOTTOM)
-        self._n_centers = len(ids)
-        self._bounds[torch.from_numpy(self._shard.positions_here(ids))] = -1.0
-
-    def _refresh(self, rows: np.ndarray, cut: Cut) -> None:
-        """Brings rows up to date, but for those that fall below the cut; at its very bound rows may be above it."""
-        rows = rows[self._seen.numpy()[rows] < self._n_centers]
-        floor = float(np.nextafter(np.float32(cut.bound), np.float32(-2)))
-        centers = self._centers[: self._n_centers]
-        native.kcenter_refresh(
-            self._shard.x, self._shard.scale, centers, torch.from_numpy(rows), floor, self._bounds, self._seen
-        )
+    def _refresh(self, cut: Cut) -> None:
+        """Brings the rows above the cut up to date; one that falls below it is left where that is known."""
+        rows = cuts.above(self._bits, self._shard.start, cut)
+        below = np.nextafter(np.float32(cut.bound), np.float32(-2))  # at its very bound rows may be above the cut
+        self._bounds.refresh(rows, np.full(len(rows), below))
 
     def _tell_sketches(self, most: int, failure: str) -> list[Entries]:
         """Sketches of the keys of all ranks; each tells with its own how far it is, and whether it failed."""
@@ -154,7 +141,7 @@ class Traversal:
         message = np.zeros(most, record)
         message["id"] = -1  # where there is none
         message["id"][: len(rows)] = rows.numpy() + self._shard.start
-        message["bound"][: len(rows)] = self._bounds[rows].numpy()
+        message["bound"][: len(rows)] = self._bounds.value[rows].numpy()
         message["point"][: len(rows)] = self._shard.read(rows).numpy()
         if most:
             told = self._ranks.gather(
@@ -173,11 +160,10 @@ class Traversal:
             return
         before = int(np.searchsorted(ids, cut.row))
         wanted = min(self._k + 1 - len(self.distances), len(ids))
-        positions, distances = native.kcenter_among(points, bounds, cut.bound, before, wanted)
+        positions, distances = native.farthest_among(points, bounds, cut.bound, before, wanted)
         self.distances += distances.tolist()
         positions = positions[: self._k - len(self.picks)]
-        self._centers[self._n_centers : self._n_centers + len(positions)] = points[positions]
-        self._n_centers += len(positions)
+        self._bounds.add(points[positions])
         self.picks += ids[positions.numpy()].tolist()
         if cut.bits <= 0 and float(bounds.max()) == 0.0 and not self._done:
             self._fill()
@@ -193,9 +179,7 @@ class Traversal:
     def _keep(self, candidates: Candidates) -> None:
         """What came of this rank's own candidates."""
         here = (candidates.ids >= self._shard.start) & (candidates.ids < self._shard.end)
-        positions = torch.from_numpy(candidates.ids[here] - self._shard.start)
-        self._bounds[positions] = candidates.bounds[torch.from_numpy(here)]
-        self._seen[positions] = self._n_centers
+        self._bounds.set(candidates.ids[here] - self._shard.start, candidates.bounds[torch.from_numpy(here)])
 
 
 def _next_goal(goal: int, survivors: int, total: int) -> int:

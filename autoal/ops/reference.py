@@ -101,10 +101,10 @@ def kcenter_greedy(
     return _integers(picks, x), torch.tensor(radius).to(x.device), _integers([filled], x)
 
 
-def kcenter_refresh(
-    x: Tensor, scale: Tensor | None, centers: Tensor, rows: Tensor, floor: float, bounds: Tensor, seen: Tensor
+def refresh_bounds(
+    x: Tensor, scale: Tensor | None, centers: Tensor, rows: Tensor, floors: Tensor, bounds: Tensor, seen: Tensor
 ) -> None:
-    """Squared distances of rows of x [N, D] to the centers [M, D] they have not met lower bounds [N]."""
+    """Squared distances of rows of x [N, D] to the centers [M, D] they have not met lower bounds; floors do nothing."""
     points = _scaled(x, scale)
     for row in rows.tolist():
         unseen = centers[int(seen[row]) :].double()
@@ -113,7 +113,7 @@ def kcenter_refresh(
         seen[row] = len(centers)
 
 
-def kcenter_among(x: Tensor, bounds: Tensor, floor: float, before: int, k: int) -> tuple[Tensor, Tensor]:
+def farthest_among(x: Tensor, bounds: Tensor, floor: float, before: int, k: int) -> tuple[Tensor, Tensor]:
     """Farthest-first among x [N, D] with bounds [N], while above 0 and the floor: picks, their squared distances."""
     picks: list[int] = []
     distances: list[float] = []

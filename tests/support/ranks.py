@@ -104,6 +104,14 @@ def kcenter(rank, group, pool, sizes, options):
     return answer.indices, answer.radius, answer.traffic
 
 
+def kmeanspp(rank, group, pool, sizes, options):
+    """Indices and traffic."""
+    from autoal import distributed
+
+    mine = dict(options[rank] if isinstance(options, list) else options)
+    return tuple(distributed.kmeanspp(split(pool, sizes, rank), mine.pop("k"), group=group, **mine))
+
+
 def kcenter_with_fate(rank, group, pool, sizes, options, fates, after):
     """The same; once there are more than ``after`` picks, ranks in ``fates`` meet theirs."""
 

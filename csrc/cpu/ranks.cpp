@@ -1,5 +1,5 @@
-// What a rank does in a k-center selection over many (autoal/distributed): bounds of its own rows, kept by the caller,
-// and picks among the candidates of all ranks. Distances are those of kcenter_greedy, to the last bit.
+// What a rank does by itself in a selection over many (autoal/distributed): bounds of its own rows, which the caller
+// keeps, and picks among candidates that all ranks know. Distances are those of the selections here, to the last bit.
 #include <algorithm>
 #include <vector>
 
@@ -15,21 +15,21 @@ constexpr int64_t kTogether = 1 << 16;  // rows brought up to date between two l
 
 }  // namespace
 
-void kcenter_refresh(const Matrix& x, const float* scale, const float* centers, int64_t n_centers, const int64_t* rows,
-                     int64_t n_rows, float floor, float* bounds, int32_t* seen, const Tick& tick) {
+void refresh_bounds(const Matrix& x, const float* scale, const float* centers, int64_t n_centers, const int64_t* rows,
+                    int64_t n_rows, const float* floors, float* bounds, int32_t* seen, const Tick& tick) {
   Euclidean metric(x, scale, n_centers);
   for (int64_t j = 0; j < n_centers; ++j) metric.add_point(centers + j * x.cols);
   LazyBounds<Euclidean> lazy(metric, bounds, seen, tick);
   std::vector<Request> requests;
   for (int64_t begin = 0; begin < n_rows; begin += kTogether) {
     requests.clear();
-    for (int64_t i = begin; i < std::min(n_rows, begin + kTogether); ++i) requests.push_back({rows[i], floor});
+    for (int64_t i = begin; i < std::min(n_rows, begin + kTogether); ++i) requests.push_back({rows[i], floors[i]});
     lazy.refresh(requests);
   }
 }
 
-int64_t kcenter_among(const Matrix& x, float* bounds, float floor, int64_t before, int64_t k, int64_t* picks,
-                      float* distances, const Tick& tick) {
+int64_t farthest_among(const Matrix& x, float* bounds, float floor, int64_t before, int64_t k, int64_t* picks,
+                       float* distances, const Tick& tick) {
   int64_t picked = 0, best = std::max_element(bounds, bounds + x.rows) - bounds;
   Farthest farthest(x, nullptr, bounds);
   while (picked < k && bounds[best] > 0.0f && (bounds[best] > floor || (bounds[best] == floor && best < before))) {

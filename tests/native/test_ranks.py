@@ -28,7 +28,8 @@ def fresh(n):
 
 def refreshed(kernel, x, scale, centers, rows, floor=EVERYTHING, start=None):
     bounds, seen = (part.clone() for part in start or fresh(len(x)))
-    kernel(x, scale, centers, torch.as_tensor(rows), floor, bounds, seen)
+    rows = torch.as_tensor(rows)
+    kernel(x, scale, centers, rows, torch.full((len(rows),), floor), bounds, seen)
     return bounds, seen
 
 
@@ -38,9 +39,9 @@ def test_refresh_equals_the_reference(lattice, seed, n, d, m, scaled, data):
     scale = 2.0 ** torch.arange(n).remainder(3) if scaled else None
     rows = data.draw(st.lists(st.integers(0, n - 1), unique=True))
     rows = torch.tensor(rows, dtype=torch.int64)
-    half = refreshed(reference.kcenter_refresh, x, scale, centers[: m // 2], rows[::2])
-    theirs = refreshed(reference.kcenter_refresh, x, scale, centers, rows, start=half)
-    ours = refreshed(native.kcenter_refresh, x, scale, centers, rows, start=half)
+    half = refreshed(reference.refresh_bounds, x, scale, centers[: m // 2], rows[::2])
+    theirs = refreshed(reference.refresh_bounds, x, scale, centers, rows, start=half)
+    ours = refreshed(native.refresh_bounds, x, scale, centers, rows, start=half)
     assert torch.equal(ours[0], theirs[0])
     met = ours[0][rows] > 0  # what has bound 0 need meet nobody
     assert torch.equal(ours[1][rows][met], theirs[1][rows][met])
@@ -56,20 +57,20 @@ def test_bounds_are_those_of_a_traversal(isa, dtype, d):
     scale = (1 / x.float().norm(dim=1)).contiguous()
     centers = torch.arange(0, 3000, 21)
     _, radius, _ = native.kcenter_greedy(x, scale, centers, -1, 1, native.PLAIN)
-    bounds, _ = refreshed(native.kcenter_refresh, x, scale, x[centers].float() * scale[centers, None], range(3000))
+    bounds, _ = refreshed(native.refresh_bounds, x, scale, x[centers].float() * scale[centers, None], range(3000))
     pick = int(native.kcenter_greedy(x, scale, centers, -1, 1, native.PLAIN)[0])
     assert int(bounds.argmax()) == pick
     bounds, _ = refreshed(
-        native.kcenter_refresh, x, scale, x[[*centers, pick]].float() * scale[[*centers, pick], None], range(3000)
+        native.refresh_bounds, x, scale, x[[*centers, pick]].float() * scale[[*centers, pick], None], range(3000)
     )
     assert np.sqrt(bounds.max().numpy()) == radius[0].numpy()  # torch's sqrt rounds otherwise
 
 
 def test_below_the_floor_a_bound_is_above_the_distance():
     x, centers = normal(2000, 20), normal(300, 20, seed=1)
-    exact, _ = refreshed(native.kcenter_refresh, x, None, centers, range(2000))
+    exact, _ = refreshed(native.refresh_bounds, x, None, centers, range(2000))
     floor = float(exact.median())
-    bounds, seen = refreshed(native.kcenter_refresh, x, None, centers, range(2000), floor)
+    bounds, seen = refreshed(native.refresh_bounds, x, None, centers, range(2000), floor)
     above = bounds > floor
     assert torch.equal(bounds[above], exact[above]) and (seen[above] == 300).all()
     assert torch.equal(above, exact > floor) and (bounds >= exact).all()
@@ -80,22 +81,22 @@ def test_below_the_floor_a_bound_is_above_the_distance():
 @given(st.integers(0, 10**6), st.integers(1, 60), st.integers(1, 3), st.integers(1, 70), st.data())
 def test_among_equals_the_reference(lattice, seed, n, d, k, data):
     x = lattice(n, d, seed=seed, high=2)
-    bounds, _ = refreshed(reference.kcenter_refresh, x, None, x[: data.draw(st.integers(0, 2)) + 1], range(n))
+    bounds, _ = refreshed(reference.refresh_bounds, x, None, x[: data.draw(st.integers(0, 2)) + 1], range(n))
     bounds[: data.draw(st.integers(0, 2))] = -1
     floor = data.draw(st.sampled_from([EVERYTHING, 0.0, *bounds.tolist()]))
     before = data.draw(st.integers(0, n))
     mine, theirs = bounds.clone(), bounds.clone()
-    ours = native.kcenter_among(x, mine, floor, before, k)
-    expected = reference.kcenter_among(x, theirs, floor, before, k)
+    ours = native.farthest_among(x, mine, floor, before, k)
+    expected = reference.farthest_among(x, theirs, floor, before, k)
     assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True)) and torch.equal(mine, theirs)
 
 
 def test_both_together_are_a_traversal():
     x = normal(4000, 30)
     picks, radius, _ = native.kcenter_greedy(x, None, torch.tensor([7]), -1, 50)
-    bounds, _ = refreshed(native.kcenter_refresh, x, None, x[[7]], range(4000))
+    bounds, _ = refreshed(native.refresh_bounds, x, None, x[[7]], range(4000))
     bounds[7] = -1
-    ours, distances = native.kcenter_among(x, bounds, EVERYTHING, 0, 51)
+    ours, distances = native.farthest_among(x, bounds, EVERYTHING, 0, 51)
     assert torch.equal(ours[:50], picks)
     np.testing.assert_array_equal(np.sqrt(distances[1:].numpy()), radius)
 
@@ -120,7 +121,7 @@ def test_ctrl_c_is_answered_and_other_threads_run():
     timer = threading.Timer(0.5, interrupt)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        refreshed(native.kcenter_refresh, x, None, centers, range(200_000))
+        refreshed(native.refresh_bounds, x, None, centers, range(200_000))
     late = time.monotonic() - sent[0]
     stop.set()
     thread.join()
