@@ -10,5 +10,17 @@ from autoal.distributed.kcenter_greedy import KCenter, kcenter_greedy
 from autoal.distributed.kmeanspp import KMeansPP, kmeanspp
 from autoal.distributed.ranks import RanksError, Traffic
 from autoal.distributed.top_k import TopK, top_k
+from autoal.distributed.two_rounds import TwoRounds, kcenter_two_rounds
 
-__all__ = ["KCenter", "KMeansPP", "RanksError", "TopK", "Traffic", "kcenter_greedy", "kmeanspp", "top_k"]
+__all__ = [
+    "KCenter",
+    "KMeansPP",
+    "RanksError",
+    "TopK",
+    "Traffic",
+    "TwoRounds",
+    "kcenter_greedy",
+    "kcenter_two_rounds",
+    "kmeanspp",
+    "top_k",
+]

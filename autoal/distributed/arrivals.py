@@ -149,15 +149,11 @@ class Sampler:
         self._number[rows] += np.bincount(place, minlength=len(rows))
 
         owners = np.searchsorted(self._shard.starts, ids, side="right") - 1
-        message = np.zeros(int(np.bincount(owners).max()), self._record)
-        message["id"] = -1  # where there is none
-        sent = message[: int((~over).sum())]
+        sent = np.empty(int((~over).sum()), self._record)
         sent["id"], sent["rate"], sent["weight"] = ids[here][~over], rates[~over], self._weight[rows[~over]]
         sent["point"] = self._shard.read(torch.from_numpy(rows[~over])).numpy()
-        what = f"candidates, {len(self.picks)} picks made"
-        told = self._ranks.gather(torch.from_numpy(message.view(np.uint8)), what)
-        candidates = np.concatenate([part.numpy().view(self._record) for part in told])
-        candidates = candidates[candidates["id"] >= 0]
+        most = int(np.bincount(owners).max())
+        candidates = self._ranks.gather_records(sent, most, f"candidates, {len(self.picks)} picks made")
         self._ranks.traffic.rows_sent += len(candidates)
         weights = self._pick_among(candidates, arrivals[np.isin(arrivals["id"], candidates["id"])])
         self._bounds.set(rows[~over], weights[torch.from_numpy(np.isin(candidates["id"], ids[here]))])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -93,6 +94,16 @@ class Ranks:
                 f"for {what}, then gave up: a rank died, hangs, failed by itself or is that far behind ({error})"
             ) from error
         return [each.cpu() for each in parts]
+
+    def gather_records(self, records: np.ndarray, most: int, what: str) -> np.ndarray:
+        """Structured ``records`` of all ranks, in their order; each has an "id", and no rank has more than ``most``."""
+        message = np.zeros(most, records.dtype)
+        message["id"] = -1  # where there is none
+        message[: len(records)] = records
+        if most:
+            parts = self.gather(torch.from_numpy(message.view(np.uint8)), what)
+            message = np.concatenate([part.numpy().view(records.dtype) for part in parts])
+        return message[message["id"] >= 0]
 
     def share(self, message: dict[str, Any], what: str) -> list[dict[str, Any]]:
         """What every rank has to say, as JSON; short messages take one collective."""

@@ -61,17 +61,11 @@ def top_k(scores_shard: Any, k: int, *, group: Any = None, timeout: float = 300.
 
     scores = checks.as_floats(scores_shard, "scores_shard", "[N]").float().cpu().numpy()
     best = highest(scores, k)
-    record = np.dtype([("score", np.float32), ("row", np.int64)])
-    told = np.zeros(k, record)
-    told["row"] = -1  # where there is none
-    told["score"][: len(best)] = scores[best]
-    told["row"][: len(best)] = best + starts[ranks.rank]
-    every = np.concatenate(
-        [part.numpy().view(record) for part in ranks.gather(torch.from_numpy(told.view(np.uint8)), "the top scores")]
-    )
-    every = every[every["row"] >= 0]  # by rank, hence by row where scores are equal
+    told = np.empty(len(best), np.dtype([("score", np.float32), ("id", np.int64)]))
+    told["score"], told["id"] = scores[best], best + starts[ranks.rank]
+    every = ranks.gather_records(told, k, "the top scores")  # by rank, hence by row where scores are equal
     every = every[highest(every["score"], k)]
-    indices, values = (torch.from_numpy(np.ascontiguousarray(every[name])) for name in ("row", "score"))
+    indices, values = (torch.from_numpy(np.ascontiguousarray(every[name])) for name in ("id", "score"))
     return TopK(contract.answer(indices, scores_shard), contract.answer(values, scores_shard), ranks.traffic)
 
 

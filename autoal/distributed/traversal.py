@@ -138,19 +138,12 @@ class Traversal:
         rows = torch.from_numpy(cuts.above(self._bits, self._shard.start, cut))
         columns = self._shard.x.shape[1]
         record = np.dtype([("id", np.int64), ("bound", np.float32), ("point", np.float32, (columns,))])
-        message = np.zeros(most, record)
-        message["id"] = -1  # where there is none
-        message["id"][: len(rows)] = rows.numpy() + self._shard.start
-        message["bound"][: len(rows)] = self._bounds.value[rows].numpy()
-        message["point"][: len(rows)] = self._shard.read(rows).numpy()
-        if most:
-            told = self._ranks.gather(
-                torch.from_numpy(message.view(np.uint8)), f"candidates, {len(self.picks)} picks made"
-            )
-            message = np.concatenate([part.numpy().view(record) for part in told])
-        message = message[message["id"] >= 0]
-        self._ranks.traffic.rows_sent += len(message)
-        ids, bounds, points = (np.ascontiguousarray(message[name]) for name in ("id", "bound", "point"))
+        mine = np.empty(len(rows), record)
+        mine["id"], mine["bound"] = rows.numpy() + self._shard.start, self._bounds.value[rows].numpy()
+        mine["point"] = self._shard.read(rows).numpy()
+        every = self._ranks.gather_records(mine, most, f"candidates, {len(self.picks)} picks made")
+        self._ranks.traffic.rows_sent += len(every)
+        ids, bounds, points = (np.ascontiguousarray(every[name]) for name in ("id", "bound", "point"))
         return Candidates(ids, torch.from_numpy(bounds), torch.from_numpy(points))
 
     def _pick_among(self, candidates: Candidates, cut: Cut) -> None:

@@ -165,3 +165,10 @@ def one_each(rank, group, pool):
     return (
         distributed.top_k(pool[:, 0], 1, group=group) if rank == 0 else distributed.kcenter_greedy(pool, 1, group=group)
     )
+
+
+def two_rounds(rank, group, pool, sizes, options):
+    """Indices, radius, lower bound and traffic."""
+    from autoal import distributed
+
+    return tuple(distributed.kcenter_two_rounds(split(pool, sizes, rank), group=group, **options))
