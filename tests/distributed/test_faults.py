@@ -30,7 +30,7 @@ def mortal(tmp_path):
 @pytest.mark.parametrize("fate", ["killed", "stopped"])
 def test_a_rank_dies_or_hangs(mortal, fate):
     world = mortal(3)
-    options = {"k": K, "timeout": 3}
+    options = {"k": K, "timeout": 5}
     arguments = {"pool": POOL, "sizes": sizes_of(len(POOL), 3), "options": options}
     world.begin(3, "kcenter_with_fate", **arguments, fates={1: fate}, after=300)
     begin = time.monotonic()
@@ -38,8 +38,8 @@ def test_a_rank_dies_or_hangs(mortal, fate):
         error = world.answer(rank)
         assert isinstance(error, RanksError), error
         assert f"rank {rank} of 3 waited" in str(error) and "picks" in str(error)
-        assert fate == "killed" or "waited 3 s (timeout: 3) for" in str(error)
-    assert time.monotonic() - begin < 15
+        assert fate == "killed" or "waited 5 s (timeout: 5) for" in str(error)
+    assert time.monotonic() - begin < 20
     for rank in (0, 2):
         world.connections[rank].close()
         world.processes[rank].join(10)
