@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoal import models, ops, strategies
+    from autoal import distributed, models, ops, strategies
     from autoal.learner import ActiveLearner, Round
     from autoal.oracle import DataSetOracle, NoisyOracle
     from autoal.pool import Pool
@@ -33,7 +33,7 @@ _HOME = {
     "Strategy": "autoal.strategies",
     "select": "autoal.selection",
 }
-_MODULES = ("models", "ops", "strategies")
+_MODULES = ("distributed", "models", "ops", "strategies")
 
 __all__ = [
     "ActiveLearner",
@@ -46,6 +46,7 @@ __all__ = [
     "Query",
     "Round",
     "Strategy",
+    "distributed",
     "models",
     "ops",
     "select",

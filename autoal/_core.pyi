@@ -48,6 +48,30 @@ class _Cpu(ModuleType):
         filled: int,
         tick: Callable[[int], object] | None,
     ) -> None: ...
+    def refresh_bounds(
+        self,
+        x: Matrix,
+        scale: int,
+        centers: int,
+        n_centers: int,
+        rows: int,
+        n_rows: int,
+        floors: int,
+        bounds: int,
+        seen: int,
+        tick: Callable[[int], object] | None,
+    ) -> None: ...
+    def farthest_among(
+        self,
+        x: Matrix,
+        bounds: int,
+        floor: float,
+        before: int,
+        k: int,
+        picks: int,
+        distances: int,
+        tick: Callable[[int], object] | None,
+    ) -> int: ...
     def kmeanspp(
         self,
         x: Matrix,

@@ -74,6 +74,21 @@ void bind_cpu(py::module_& m) {
                               static_cast<Passes>(passes),
                               {address<int64_t>(picks), address<float>(radius), address<int64_t>(filled)}, tick);
         });
+  m.def("refresh_bounds",
+        [](const Matrix& x, uintptr_t scale, uintptr_t centers, int64_t n_centers, uintptr_t rows, int64_t n_rows,
+           uintptr_t floors, uintptr_t bounds, uintptr_t seen, const py::object& progress) {
+          const Tick tick = make_tick(progress);
+          py::gil_scoped_release nogil;
+          cpu::refresh_bounds(x, address<float>(scale), address<float>(centers), n_centers, address<int64_t>(rows),
+                              n_rows, address<float>(floors), address<float>(bounds), address<int32_t>(seen), tick);
+        });
+  m.def("farthest_among", [](const Matrix& x, uintptr_t bounds, float floor, int64_t before, int64_t k, uintptr_t picks,
+                             uintptr_t distances, const py::object& progress) {
+    const Tick tick = make_tick(progress);
+    py::gil_scoped_release nogil;
+    return cpu::farthest_among(x, address<float>(bounds), floor, before, k, address<int64_t>(picks),
+                               address<float>(distances), tick);
+  });
   m.def("kmeanspp", [](const Matrix& x, int64_t first, int64_t k, uint64_t seed, int passes, uintptr_t picks,
                        uintptr_t filled, const py::object& progress) {
     const Tick tick = make_tick(progress);

@@ -93,6 +93,13 @@ struct Stream {
 //   centers [n_centers]: rows that are centers already and never returned; first: the first pick, or -1 = the farthest
 //   from centers (n_centers or first must be given). Distances are direct differences (no cancellation): copies have
 //   distance 0 exactly.
+// refresh_bounds: lowers bounds[i] of the given rows, all different, to their squared distance from the nearest of
+//   centers [n_centers, D] (float32, already scaled), of which row i has met the first seen[i]. A row whose bound falls
+//   to its floor or below may be left there: its bound is an upper bound then. rows, floors: [n_rows]; bounds, seen:
+//   [N], in and out.
+// farthest_among: farthest-first among rows whose bounds are up to date: picks the largest bound, and lowers the others
+//   by it, at most k times, while it is above 0 and `floor`, or equal to `floor` and in one of the first `before` rows.
+//   distances [k]: the bound of a pick when it was made; then its bound is -1. Gives how many picks. k >= 1, N >= 1.
 // kmeanspp: D^2 sampling: first pick `first`, or uniform if -1; then row i with probability d2(i, picks) / sum.
 //   In plain passes draw number j (j = 0 is the first pick's) is uniform(seed, j) of common/random.h, looked up in the
 //   running sum of the weights: chunks of kDrawChunk rows, a chunk's sum in double, rows in order. The draws of
@@ -119,6 +126,10 @@ void mc_uncertainty_scores(const Samples& x, Kind kind, float tolerance, const M
 void squared_norms(const Matrix& x, float* out);
 void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
                     int64_t k, Passes passes, const Selection& out, const Tick& tick);
+void refresh_bounds(const Matrix& x, const float* scale, const float* centers, int64_t n_centers, const int64_t* rows,
+                    int64_t n_rows, const float* floors, float* bounds, int32_t* seen, const Tick& tick);
+int64_t farthest_among(const Matrix& x, float* bounds, float floor, int64_t before, int64_t k, int64_t* picks,
+                       float* distances, const Tick& tick);
 void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes passes, const Selection& out,
               const Tick& tick);
 void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,

@@ -128,6 +128,23 @@ def kcenter_greedy(
     return picks, radius, filled
 
 
+def refresh_bounds(
+    x: Tensor, scale: Tensor | None, centers: Tensor, rows: Tensor, floors: Tensor, bounds: Tensor, seen: Tensor
+) -> None:
+    """x [N, D], scale [N] or None, centers [M, D] float32, rows, floors [R]: lowers bounds [N], raises seen [N]."""
+    arguments = (_matrix(x), _address(scale), centers.data_ptr(), len(centers), rows.data_ptr(), len(rows))
+    cpu.refresh_bounds(*arguments, *_addresses(floors, bounds, seen), _tick.get())
+
+
+def farthest_among(x: Tensor, bounds: Tensor, floor: float, before: int, k: int) -> tuple[Tensor, Tensor]:
+    """x [N, D] float32 -> picks [P], their squared distances [P], P at most k; lowers bounds [N]."""
+    picks, distances = _integers(x, k), _floats(x, k)
+    count = cpu.farthest_among(
+        _matrix(x), bounds.data_ptr(), floor, before, k, *_addresses(picks, distances), _tick.get()
+    )
+    return picks[:count], distances[:count]
+
+
 def kmeanspp(x: Tensor, first: int, k: int, seed: int, passes: int = AUTO) -> tuple[Tensor, Tensor]:
     """x [N, D] -> picks [k], filled [1]."""
     x = x.contiguous()

@@ -101,6 +101,34 @@ def kcenter_greedy(
     return _integers(picks, x), torch.tensor(radius).to(x.device), _integers([filled], x)
 
 
+def refresh_bounds(
+    x: Tensor, scale: Tensor | None, centers: Tensor, rows: Tensor, floors: Tensor, bounds: Tensor, seen: Tensor
+) -> None:
+    """Squared distances of rows of x [N, D] to the centers [M, D] they have not met lower bounds; floors do nothing."""
+    points = _scaled(x, scale)
+    for row in rows.tolist():
+        unseen = centers[int(seen[row]) :].double()
+        distances = (points[row] - unseen).square().sum(1).tolist()
+        bounds[row] = min([float(bounds[row]), *distances])
+        seen[row] = len(centers)
+
+
+def farthest_among(x: Tensor, bounds: Tensor, floor: float, before: int, k: int) -> tuple[Tensor, Tensor]:
+    """Farthest-first among x [N, D] with bounds [N], while above 0 and the floor: picks, their squared distances."""
+    picks: list[int] = []
+    distances: list[float] = []
+    while len(picks) < k:
+        best = int(bounds.argmax())
+        bound = float(bounds[best])
+        if not (bound > 0 and (bound > floor or (bound == floor and best < before))):
+            break
+        picks.append(best)
+        distances.append(bound)
+        bounds.copy_(torch.minimum(bounds, (x - x[best]).double().square().sum(1).float()))
+        bounds[best] = -1
+    return _integers(picks, x), torch.tensor(distances)
+
+
 def kmeanspp(x: Tensor, first: int, k: int, seed: int) -> tuple[Tensor, Tensor]:
     """D^2 sampling of x [N, D]: picks [k], filled [1]."""
     if first < 0:

@@ -27,14 +27,27 @@ Euclidean::Euclidean(const Matrix& x, const float* scale, int64_t most_centers)
 }
 
 void Euclidean::add(int64_t row) {
+  read(row, new_center());
+  place_new_center();
+}
+
+void Euclidean::add_point(const float* point) {
+  std::copy_n(point, x_.cols, new_center());
+  place_new_center();
+}
+
+float* Euclidean::new_center() {
+  centers_.resize((count_ + 1) * stride_, 0.0f);
+  return centers_.data() + count_ * stride_;
+}
+
+void Euclidean::place_new_center() {
   const int64_t panel = count_ / width_, lane = count_ % width_;
   if (lane == 0) {
     panels_.resize((panel + 1) * x_.cols * width_, 0.0f);
     offsets_.resize((panel + 1) * width_, std::numeric_limits<float>::infinity());
   }
-  centers_.resize((count_ + 1) * stride_, 0.0f);
   float* center = centers_.data() + count_ * stride_;
-  read(row, center);
   float norm;
   hot_.dots(center, kFloat32, 0, 1, x_.cols, center, center, &norm);
   hot_.panel_set(panels_.data() + panel * x_.cols * width_, lane, center, x_.cols);

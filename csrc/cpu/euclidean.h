@@ -31,6 +31,7 @@ class Euclidean {
   const float* center(int64_t number) const { return centers_.data() + number * stride_; }  // [stride()]
 
   void add(int64_t row);
+  void add_point(const float* point);  // [columns()], from elsewhere
   void read(int64_t row, float* out) const { hot_.read_row(x_.data, dtype_, row, x_.cols, scale_, out); }
   void prefetch(int64_t row) const { hot_.prefetch_row(x_.data, dtype_, row, x_.cols); }
   float between(const float* point, int64_t number) const { return hot_.distance(point, center(number), x_.cols); }
@@ -53,6 +54,9 @@ class Euclidean {
   }
 
  private:
+  float* new_center();
+  void place_new_center();
+
   const Isa& hot_;
   Matrix x_;
   const float* scale_;

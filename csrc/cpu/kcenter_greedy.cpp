@@ -11,14 +11,13 @@
 #include "common/parallel.h"
 #include "common/passes.h"
 #include "cpu/euclidean.h"
-#include "cpu/isa.h"
+#include "cpu/farthest.h"
 #include "cpu/lazy_bounds.h"
 #include "ops.h"
 
 namespace autoal::cpu {
 namespace {
 
-constexpr int64_t kGrain = 1 << 17;  // elements per chunk of a pass
 constexpr int64_t kScan = 1 << 17;   // rows looked at by one thread at a time
 constexpr int64_t kInnermost = 256;  // rows whose distances are kept up to date pick by pick
 constexpr int64_t kNarrowing = 4;    // each set of candidates is this share of the one around it
@@ -29,32 +28,11 @@ constexpr int64_t few_picks(int64_t columns) { return 24 + 2560 / (32 + columns)
 
 void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
                   int64_t k, const Selection& out, const Tick& tick) {
-  const Isa& hot = isa();
-  const int dtype = static_cast<int>(x.dtype);
-  const int64_t step = std::max<int64_t>(1, kGrain / x.cols), chunks = chunks_of(x.rows, step);
-  std::vector<float> distance(x.rows, std::numeric_limits<float>::infinity()), center(padded(x.cols));
-  std::vector<int64_t> farthest(chunks);
-
-  // Lowers all distances by the row; the row itself leaves the race with -1. Gives the farthest row.
-  const auto cover = [&](int64_t row) {
-    hot.read_row(x.data, dtype, row, x.cols, scale, center.data());
-    distance[row] = -1.0f;
-    counts().alone += x.rows;
-    parallel_for(chunks, [&](int64_t chunk) {
-      std::vector<float> buffer(padded(x.cols));
-      double total;
-      farthest[chunk] = hot.cover(x.data, dtype, step * chunk, std::min(x.rows, step * (chunk + 1)), x.cols, scale,
-                                  center.data(), buffer.data(), distance.data(), &total);
-    });
-    int64_t best = farthest[0];
-    for (int64_t chunk = 1; chunk < chunks; ++chunk)
-      if (distance[farthest[chunk]] > distance[best]) best = farthest[chunk];
-    return best;
-  };
-
+  std::vector<float> distance(x.rows, std::numeric_limits<float>::infinity());
+  Farthest rows(x, scale, distance.data());
   int64_t next = first;
   for (int64_t j = 0; j < n_centers; ++j) {
-    const int64_t farthest_now = cover(centers[j]);
+    const int64_t farthest_now = rows.cover(centers[j]);
     if (first < 0) next = farthest_now;
     if (tick) tick(0);
   }
@@ -62,7 +40,7 @@ void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, i
   for (int64_t j = 0; j < k; ++j) {
     if (distance[next] == 0.0f && !(j == 0 && first >= 0)) ++*out.filled;  // a forced pick fills nothing
     out.picks[j] = next;
-    next = cover(next);
+    next = rows.cover(next);
     out.radius[j] = std::sqrt(std::max(0.0f, distance[next]));  // -1 where every row is a center
     if (tick) tick(j + 1);
   }

@@ -35,15 +35,23 @@ struct Request {
 template <class Metric>
 class LazyBounds {
  public:
-  // Calls tick(picked()) while it works for long.
+  // Calls tick(picked) while it works for long. What rows have met is kept by the caller, each [N].
+  LazyBounds(Metric& metric, float* bounds, int32_t* seen, const Tick& tick)
+      : bound(bounds), metric_(metric), tick_(tick), seen_(seen) {}
+
+  // Rows that have met no center.
   LazyBounds(Metric& metric, const Tick& tick)
-      : bound(metric.rows(), std::numeric_limits<float>::infinity()),
+      : bound(nullptr),
         metric_(metric),
         tick_(tick),
-        seen_(metric.rows(), 0) {}
+        own_bound_(metric.rows(), std::numeric_limits<float>::infinity()),
+        own_seen_(metric.rows(), 0) {
+    bound = own_bound_.data();
+    seen_ = own_seen_.data();
+  }
 
-  std::vector<float> bound;  // [N]
-  int64_t picked = 0;        // what the tick is told
+  float* bound;        // [N]
+  int64_t picked = 0;  // what the tick is told
 
   // How many centers the row has met, and how many not.
   int64_t seen(int64_t row) const { return seen_[row]; }
@@ -65,9 +73,9 @@ class LazyBounds {
                 parallel_for(chunks_of(end - begin, grain), [&](int64_t chunk) {
                   const int64_t from = begin + chunk * grain, to = std::min(end, from + grain);
                   std::unique_ptr<Scratch> scratch = take_scratch();
-                  metric_.cover(from, to, metric_.count() - 1, bound.data(), scratch->points);
+                  metric_.cover(from, to, metric_.count() - 1, bound, scratch->points);
                   give_back(std::move(scratch));
-                  std::fill(seen_.begin() + from, seen_.begin() + to, static_cast<int32_t>(metric_.count()));
+                  std::fill(seen_ + from, seen_ + to, static_cast<int32_t>(metric_.count()));
                 });
               });
   }
@@ -173,7 +181,7 @@ class LazyBounds {
         continue;
       }
       for (; seen_[row] < count && bound[row] > floor; ++alone)
-        metric_.cover(row, row + 1, seen_[row]++, bound.data(), points);
+        metric_.cover(row, row + 1, seen_[row]++, bound, points);
     }
     counts().alone += alone;
     if (late.empty()) return;
@@ -219,7 +227,9 @@ class LazyBounds {
 
   Metric& metric_;
   const Tick& tick_;
-  std::vector<int32_t> seen_;    // [N] the row has met the first so many centers
+  int32_t* seen_ = nullptr;  // [N] the row has met the first so many centers
+  std::vector<float> own_bound_;
+  std::vector<int32_t> own_seen_;
   std::vector<Request> sorted_;  // room for putting requests in order
   std::mutex scratch_mutex_;
   std::vector<std::unique_ptr<Scratch>> scratch_;  // those not in use

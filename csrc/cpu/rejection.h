@@ -20,7 +20,7 @@ namespace autoal::cpu {
 // Sums of the weights of 64 rows and of 64 such sums, taken anew wherever a weight changes: nothing drifts.
 class WeightTree {
  public:
-  explicit WeightTree(const std::vector<float>& weight) : weight_(weight), leaves_(rejection::groups(weight.size())) {
+  WeightTree(const float* weight, int64_t n) : weight_(weight), n_(n), leaves_(rejection::groups(n)) {
     nodes_.resize(rejection::groups(leaves_.size()));
     before_.resize(nodes_.size());
   }
@@ -48,7 +48,8 @@ class WeightTree {
     while (node > 0 && !(nodes_[node] > 0.0)) --node;  // where rounding lets `rest` outrun the sums
     while (!(nodes_[node] > 0.0)) ++node;
     rest -= before_[node];
-    const int64_t leaf = descend(leaves_, node, rest), row = leaf < 0 ? -1 : descend(weight_, leaf, rest);
+    const int64_t leaf = descend(leaves_.data(), leaves_.size(), node, rest);
+    const int64_t row = leaf < 0 ? -1 : descend(weight_, n_, leaf, rest);
     if (row < 0) throw std::logic_error("weights changed while they were drawn from");
     return row;
   }
@@ -56,16 +57,14 @@ class WeightTree {
  private:
   static constexpr int64_t kGroup = rejection::kGroup;
 
-  static int64_t end(int64_t group, size_t n) {
-    return std::min<int64_t>(kGroup * (group + 1), static_cast<int64_t>(n));
-  }
+  static int64_t end(int64_t group, int64_t n) { return std::min(kGroup * (group + 1), n); }
 
   // The member of a group that holds `rest`, from which all before it is taken; the last with weight if rounding lets
   // `rest` outrun the sum.
   template <class Number>
-  static int64_t descend(const std::vector<Number>& values, int64_t group, double& rest) {
+  static int64_t descend(const Number* values, int64_t n, int64_t group, double& rest) {
     int64_t last = -1;
-    for (int64_t i = kGroup * group; i < end(group, values.size()); ++i) {
+    for (int64_t i = kGroup * group; i < end(group, n); ++i) {
       if (!(values[i] > Number{0})) continue;
       last = i;
       if (rest < static_cast<double>(values[i])) break;
@@ -76,7 +75,7 @@ class WeightTree {
 
   void sum_leaf(int64_t leaf) {
     double s = 0.0;
-    for (int64_t i = kGroup * leaf; i < end(leaf, weight_.size()); ++i) s += static_cast<double>(weight_[i]);
+    for (int64_t i = kGroup * leaf; i < end(leaf, n_); ++i) s += static_cast<double>(weight_[i]);
     leaves_[leaf] = s;
   }
   void sum_node(int64_t node) {
@@ -92,7 +91,8 @@ class WeightTree {
     }
   }
 
-  const std::vector<float>& weight_;
+  const float* weight_;
+  int64_t n_;
   std::vector<double> leaves_, nodes_, before_;  // before: the sum of all earlier nodes
   double total_ = 0.0;
 };
@@ -102,7 +102,13 @@ template <class Metric>
 class RejectionSampler {
  public:
   RejectionSampler(Metric& metric, int64_t first, int64_t k, uint64_t seed, const Selection& out, const Tick& tick)
-      : metric_(metric), lazy_(metric, tick), tree_(lazy_.bound), k_(k), seed_(seed), out_(out), tick_(tick) {
+      : metric_(metric),
+        lazy_(metric, tick),
+        tree_(lazy_.bound, metric.rows()),
+        k_(k),
+        seed_(seed),
+        out_(out),
+        tick_(tick) {
     *out_.filled = 0;
     take(first);
     lazy_.cover_all();
