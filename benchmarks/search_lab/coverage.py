@@ -50,7 +50,7 @@ class Coverage:
             nearest other one, over the mean of all pairs of the pool.
         kernel: A key of ``KERNELS``.
         classes: Weight of the squared distance between calibrated class probabilities beside that of the samples.
-        asked: The run's queries so far, if SearchNet learns from them.
+        asked: The run's queries so far, from whose answers SearchNet learns where e is the ``weight``.
     """
 
     weight: str = "e"
@@ -81,7 +81,7 @@ class Coverage:
             similarity = kernel(torch.cdist(free, free).square()).fill_diagonal_(1)
             found = dense_greedy(similarity, size, w, gain, covered)
         picks = unlabeled[found.numpy()]
-        if "e" in (self.weight, self.beside):
+        if self.weight == "e":
             self.asked.append(Asked(len(state.labeled), picks, state.phi[picks], state.predicted[picks]))
         return picks
 

@@ -63,8 +63,10 @@ def _known(name: str, features: str = "raw") -> Samples:
 def _projected_cifar() -> Samples:
     """Principal components of the frozen features."""
     x, y = _known("cifar10", "lite0")
-    _, axes = np.linalg.eigh(np.cov(x[:PCA_ROWS], rowvar=False))  # the largest variance last
-    return (x - x.mean(axis=0)) @ axes[:, -PCA_WIDTH:], y
+    centered = x - x.mean(axis=0, dtype=np.float64)
+    some = centered[:PCA_ROWS]
+    _, axes = np.linalg.eigh(some.T @ some)  # the largest variance last
+    return centered @ axes[:, -PCA_WIDTH:], y
 
 
 DEVELOPMENT: dict[str, Callable[[], Samples]] = {

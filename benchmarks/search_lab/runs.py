@@ -19,7 +19,7 @@ from autoal.search.candidates import DegenerateCandidateWarning
 
 from .estimators import halves_by_state, signals_by_state
 from .tables import QUERIES
-from .task import states, task
+from .task import states, task_of
 
 DIGITS = 6  # of a number in a file
 
@@ -39,7 +39,7 @@ def result(run: Run) -> Any:
     warnings.simplefilter("ignore", DegenerateCandidateWarning)  # two classes: all scores of one vector agree
     what, name, seed, budget = run
     if what in QUERIES:
-        return [round(state.accuracy, DIGITS) for state in states(task(name, seed, budget), QUERIES[what]())]
+        return [round(state.accuracy, DIGITS) for state in states(task_of(name, seed, budget), QUERIES[what]())]
     if what == "halves":
         return halves_by_state(name, seed, budget)
     return [

@@ -72,7 +72,7 @@ class Task:
         return fit_net.probabilities(self.features.x).numpy()[np.arange(len(self.y)), self.y]
 
 
-task = lru_cache(1)(Task)  # the queries of a task come one after the other
+task_of = lru_cache(1)(Task)  # the queries of a task come one after the other
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def state():
 def test_a_table_of_queries_has_all_its_rows_and_is_not_run_twice(table, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(task, "ROUNDS", 1)
     monkeypatch.setattr(task, "FEWEST_ROUNDS", 1)
-    task.task.cache_clear()
+    task.task_of.cache_clear()
     words = [table, "--out", str(tmp_path), "--sets", "iris", "--seeds", "2"]
     main.main(words)
     printed = capsys.readouterr().out
@@ -43,7 +43,7 @@ def test_a_table_of_queries_has_all_its_rows_and_is_not_run_twice(table, tmp_pat
     monkeypatch.setattr(runs, "result", None)
     main.main(words)
     assert capsys.readouterr().out == printed
-    task.task.cache_clear()
+    task.task_of.cache_clear()
 
 
 def test_the_table_of_estimators(tmp_path, capsys, monkeypatch):
