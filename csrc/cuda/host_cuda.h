@@ -43,6 +43,12 @@ struct uint3 {
 struct alignas(16) float4 {
   float x, y, z, w;
 };
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 namespace autoal::dev {
@@ -131,6 +137,11 @@ int resident_blocks(void (*)(P...), int /*threads*/, size_t /*shared*/, int /*de
 
 inline void grid_sync() { host::grid_barrier(); }
 
+inline float exponential(float v) {
+  const float e = std::exp2(v * 1.44269504f);
+  return e < 0x1p-126f ? 0.0f : e;
+}
+
 constexpr bool kTensorCores = true;  // what they do; device.h says what that is
 uint32_t bfloat_pair(float low, float high);
 void multiply_add(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
@@ -200,6 +211,7 @@ inline long long __double_as_longlong(double d) {
 }
 template <class T>
 T __ldg(const T* p) {
+  if (reinterpret_cast<uintptr_t>(p) % alignof(T) != 0) throw autoal::dev::EmulationError("__ldg: misaligned address");
   return *p;
 }
 inline float __fmul_rn(float a, float b) { return a * b; }
