@@ -137,6 +137,13 @@ int resident_blocks(void (*)(P...), int /*threads*/, size_t /*shared*/, int /*de
 
 inline void grid_sync() { host::grid_barrier(); }
 
+template <class T>
+T load_if(bool there, const void* p, T otherwise) {
+  if (!there) return otherwise;
+  if (reinterpret_cast<uintptr_t>(p) % sizeof(T) != 0) throw EmulationError("load_if: misaligned address");
+  return *static_cast<const T*>(p);
+}
+
 inline float exponential(float v) {
   const float e = std::exp2(v * 1.44269504f);
   return e < 0x1p-126f ? 0.0f : e;
@@ -211,7 +218,6 @@ inline long long __double_as_longlong(double d) {
 }
 template <class T>
 T __ldg(const T* p) {
-  if (reinterpret_cast<uintptr_t>(p) % alignof(T) != 0) throw autoal::dev::EmulationError("__ldg: misaligned address");
   return *p;
 }
 inline float __fmul_rn(float a, float b) { return a * b; }

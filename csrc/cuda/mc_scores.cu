@@ -24,8 +24,8 @@ struct Entropies {
   LongSum more;  // than the first, of all
   bool good = true;
 
-  __device__ __forceinline__ void add(const Sums& r, bool probs, float tolerance, bool is_first) {
-    const float entropy = entropy_of(r, probs);
+  __device__ __forceinline__ void add(const Sums& r, bool probs, float scale, float tolerance, bool is_first) {
+    const float entropy = entropy_of(r, probs, scale);
     good = good && is_distribution(r, probs, tolerance);
     if (is_first) first = entropy;
     more.add(entropy - first);
@@ -89,29 +89,32 @@ __device__ __forceinline__ Row prediction(const Samples& x, int64_t k, int64_t i
   return Row(x.data, k * x.stride_t + i * x.stride_n, x.stride_c, static_cast<int>(x.c));
 }
 
-// A group of `width` lanes per sample, up to a warp. The classes of a lane, kVectors vectors of them, stay in
+// A group of 2^log_width lanes per sample, up to a warp. The classes of a lane, kVectors vectors of them, stay in
 // registers, votes for them in shared memory. The next prediction is on its way while one is worked on.
 template <class Row, int kVectors, int kBlocks>
 __global__ void __launch_bounds__(kThreads, kBlocks)
-    few_classes_kernel(Samples x, bool probs, float tolerance, int width, MCUncertaintyScores out, int64_t* bad_row) {
+    few_classes_kernel(Samples x, bool probs, float tolerance, int log_width, MCUncertaintyScores out,
+                       int64_t* bad_row) {
   constexpr int kRun = Row::kNumbers;
   AUTOAL_SHARED(all_votes, float[kVectors * kRun][kThreads]);
   const auto votes = [&](int place) -> float& { return all_votes[place][threadIdx.x]; };
-  const int64_t per_block = kThreads / width;
-  const int lane = threadIdx.x % width, vectors = (static_cast<int>(x.c) + kRun - 1) / kRun;
-  const int runs = (vectors + width - 1) / width;
+  const int64_t per_block = kThreads >> log_width;
+  const int width = 1 << log_width, lane = threadIdx.x & (width - 1);
+  const int vectors = (static_cast<int>(x.c) + kRun - 1) / kRun, runs = (vectors + width - 1) >> log_width;
   const uint32_t padding = padding_of(typename Row::Number{}, probs);
   for (int64_t base = blockIdx.x * per_block; base < x.n; base += gridDim.x * per_block) {
-    const int64_t i = base + threadIdx.x / width, sample = i < x.n ? i : x.n - 1;
+    const int64_t i = base + (threadIdx.x >> log_width), sample = i < x.n ? i : x.n - 1;
     Kept<kVectors, kRun> kept;
     Entropies entropies;
+    Row row = prediction<Row>(x, 0, sample);
     Part<Row, kVectors> next;
-    next.load(prediction<Row>(x, 0, sample), lane, width, padding);
+    next.load(row, lane, width, padding);
     for (int place = 0; place < runs * kRun; ++place) votes(place) = 0.0f;
     for (int64_t k = 0; k < x.t; ++k) {
       float p[kVectors][kRun];
       next.read(p);
-      if (k + 1 < x.t) next.load(prediction<Row>(x, k + 1, sample), lane, width, padding);
+      row.start += x.stride_t * sizeof(typename Row::Number);
+      if (k + 1 < x.t) next.load(row, lane, width, padding);
       Sums r = no_sums(probs);
       const int place = raise(r.first, r.second, 0, p, runs), own = (lane + place / kRun * width) * kRun + place % kRun;
       r.mode = own;
@@ -120,8 +123,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       sum_up(r.z, r.s, p, runs, probs, origin_of(r.first));
       r.z = sum_lanes(r.z, width);
       r.s = sum_lanes(r.s, width);
-      entropies.add(r, probs, tolerance, k == 0);
       const float scale = probs ? 1.0f : 1.0f / r.z;
+      entropies.add(r, probs, scale, tolerance, k == 0);
       if (k == 0) kept.start(p, runs, scale);
       kept.add(p, runs, scale);
     }
@@ -167,9 +170,10 @@ struct Scratch {
   }
 };
 
-// A block per sample; each prediction is read twice, from memory and from the cache.
+// A block per sample; each prediction is read twice, from memory and from the cache. Numbers come one by one: what is
+// kept makes five times their traffic.
 template <class Row>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     many_classes_kernel(Samples x, bool probs, float tolerance, MCUncertaintyScores out, int64_t* bad_row,
                         float* scratch, int64_t scratch_size) {
   constexpr int kRun = Row::kNumbers, kVectors = kSlots / kRun;
@@ -195,8 +199,8 @@ __global__ void __launch_bounds__(kThreads)
       Sums r = no_sums(probs);
       each_turn(row, [&](int, int runs, auto& p, const auto& class_of) { add(r, p, runs, probs, class_of); });
       merge<true>(r, kThreads, probs);
-      entropies.add(r, probs, tolerance, k == 0);
       const float origin = origin_of(r.first), scale = probs ? 1.0f : 1.0f / r.z;
+      entropies.add(r, probs, scale, tolerance, k == 0);
       each_turn(row, [&](int turn, int runs, auto& p, const auto& class_of) {
         Kept<kVectors, kRun> kept;
         each<kVectors, kRun>(runs, [&](int j, int q) {
@@ -244,19 +248,27 @@ void mc_uncertainty_scores(const Samples& x, Kind kind, float tolerance, const M
   const char* op = "mc_uncertainty_scores";
   const bool probs = kind == Kind::kProbs;
   launch(op, stream, set_kernel<int64_t>, 1, bad_row, x.n);
+  if (x.c > 2 * kFew) {
+    with_type(x.dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      launch(op, stream, many_classes_kernel<Row<T, sizeof(T)>>, many_blocks(x.n), x, probs, tolerance, out, bad_row,
+             static_cast<float*>(workspace), Scratch::size(x.c));
+    });
+    return;
+  }
   const uint64_t numbers = x.stride_c == 1 ? x.c | x.stride_t | x.stride_n : 1;
   with_rows(x.dtype, reinterpret_cast<uintptr_t>(x.data) | numbers * bytes_of(x.dtype), [&](auto tag) {
     using Row = typename decltype(tag)::type;
     constexpr int kVectors = kSlots / Row::kNumbers;
     const auto few = [&](auto kernel, int64_t slots) {
-      const int width = lanes_for(x.c, slots), per_block = kThreads / width;
-      launch(op, stream, kernel, std::min((x.n + per_block - 1) / per_block, kMaxBlocks), x, probs, tolerance, width,
-             out, bad_row);
+      const int log_width = log_lanes(x.c, slots), per_block = kThreads >> log_width;
+      launch(op, stream, kernel, std::min((x.n + per_block - 1) / per_block, kMaxBlocks), x, probs, tolerance,
+             log_width, out, bad_row);
     };
-    if (x.c <= kFew) return few(few_classes_kernel<Row, kVectors, 2>, kSlots);
-    if (x.c <= 2 * kFew) return few(few_classes_kernel<Row, 2 * kVectors, 1>, 2 * kSlots);
-    launch(op, stream, many_classes_kernel<Row>, many_blocks(x.n), x, probs, tolerance, out, bad_row,
-           static_cast<float*>(workspace), Scratch::size(x.c));
+    if (x.c <= kFew)
+      few(few_classes_kernel<Row, kVectors, 2>, kSlots);
+    else
+      few(few_classes_kernel<Row, 2 * kVectors, 1>, 2 * kSlots);
   });
 }
 

@@ -5,29 +5,28 @@
 
 namespace autoal::cuda {
 
-// Numbers T, one after the other or, if units are single numbers, `stride` bytes apart. Units have kBytes, a power of
-// two.
+// Numbers T, one after the other in units of kBytes, a power of two; or units are single numbers, `stride` bytes apart.
 template <class T, int kBytes>
 struct Row {
   using Number = T;
   static constexpr int kNumbers = 16 / sizeof(T);  // of a vector: what a lane reads at a time
-  static constexpr bool kSingle = kBytes == sizeof(T);
 
   const char* start;
   int64_t stride;
-  int numbers;
+  int units;
 
   __device__ __forceinline__ Row(const void* x, int64_t offset, int64_t stride_c, int c)
-      : start(static_cast<const char*>(x) + offset * sizeof(T)), stride(stride_c * sizeof(T)), numbers(c) {}
+      : start(static_cast<const char*>(x) + offset * sizeof(T)),
+        stride(kBytes == sizeof(T) ? stride_c * sizeof(T) : kBytes),
+        units(c / (kBytes / static_cast<int>(sizeof(T)))) {}
 
   // The words of vector `v`; `padding` beyond the end of the row, which is the end of a unit.
   __device__ __forceinline__ void load(int v, uint32_t padding, uint32_t (&words)[4]) const {
     AUTOAL_UNROLL
-    for (int w = 0; w < 4; ++w) words[w] = padding;
-    AUTOAL_UNROLL
-    for (int u = 0; u < 16; u += kBytes)
-      if (v * kNumbers + u / static_cast<int>(sizeof(T)) < numbers)
-        put(start + (kSingle ? (v * kNumbers + u / sizeof(T)) * stride : int64_t{v} * 16 + u), u, words);
+    for (int u = 0; u < 16 / kBytes; ++u) {
+      const int unit = v * (16 / kBytes) + u;
+      put(start + unit * stride, u * kBytes, unit < units, padding, words);
+    }
   }
 
   static __device__ __forceinline__ float number(const uint32_t (&words)[4], int q) {
@@ -38,18 +37,21 @@ struct Row {
   }
 
  private:
-  static __device__ __forceinline__ void put(const char* from, int u, uint32_t (&words)[4]) {
+  // A unit, or padding, at byte `at` of the words.
+  static __device__ __forceinline__ void put(const char* from, int at, bool there, uint32_t padding,
+                                             uint32_t (&words)[4]) {
+    uint32_t* word = words + at / 4;
     if constexpr (kBytes == 16) {
-      const uint4 unit = __ldg(reinterpret_cast<const uint4*>(from));
-      words[0] = unit.x, words[1] = unit.y, words[2] = unit.z, words[3] = unit.w;
+      const uint4 unit = dev::load_if(there, from, uint4{padding, padding, padding, padding});
+      word[0] = unit.x, word[1] = unit.y, word[2] = unit.z, word[3] = unit.w;
     } else if constexpr (kBytes == 8) {
-      const uint2 unit = __ldg(reinterpret_cast<const uint2*>(from));
-      words[u / 4] = unit.x, words[u / 4 + 1] = unit.y;
+      const uint2 unit = dev::load_if(there, from, uint2{padding, padding});
+      word[0] = unit.x, word[1] = unit.y;
     } else if constexpr (kBytes == 4) {
-      words[u / 4] = __ldg(reinterpret_cast<const uint32_t*>(from));
+      word[0] = dev::load_if(there, from, padding);
     } else {
-      const uint32_t unit = __ldg(reinterpret_cast<const uint16_t*>(from));
-      words[u / 4] = u % 4 ? (words[u / 4] & 0xffffu) | unit << 16 : (words[u / 4] & 0xffff0000u) | unit;
+      const uint32_t half = dev::load_if(there, from, static_cast<uint16_t>(padding));
+      word[0] = at % 4 ? word[0] | half << 16 : half;
     }
   }
 };
@@ -93,11 +95,11 @@ void with_rows(DType dtype, uint64_t places, const F& f) {
 
 inline uint64_t bytes_of(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
 
-// Lanes of a warp for a row of c numbers, at `each` of them a lane.
-inline int lanes_for(int64_t c, int64_t each) {
-  int width = 1;
-  while (width < kWarp && width * each < c) width *= 2;
-  return width;
+// The binary logarithm of how many lanes, `most` at most, a row of c numbers gets, at `each` of them a lane.
+inline int log_lanes(int64_t c, int64_t each, int most = kWarp) {
+  int log = 0;
+  while (1 << log < most && each << log < c) ++log;
+  return log;
 }
 
 }  // namespace autoal::cuda

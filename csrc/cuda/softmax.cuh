@@ -59,27 +59,35 @@ __device__ __forceinline__ int raise(float& first, float& second, int place, con
   return place;
 }
 
-// Their z and s; of logits, x becomes e^(x - origin).
+// Their z and s; of logits, x becomes e^(x - origin). Runs are summed apart, so that rounding does not add up.
 template <int kRuns, int kRun>
 __device__ __forceinline__ void sum_up(float& z, float& s, float (&x)[kRuns][kRun], int runs, bool probs,
                                        float origin) {
+  float run_z = 0.0f, run_s = 0.0f;
+  const auto end_run = [&](int q) {
+    if (q + 1 < kRun) return;
+    z += run_z;
+    s += run_s;
+    run_z = run_s = 0.0f;
+  };
   if (probs)
     each<kRuns, kRun>(runs, [&](int k, int q) {
       const float p = x[k][q];
-      z += p;
-      if (p != 0.0f) s = __fmaf_rn(p, logf(p), s);  // NaN of a negative one
+      run_z += p;
+      if (p != 0.0f) run_s = __fmaf_rn(p, logf(p), run_s);  // NaN of a negative one
+      end_run(q);
     });
   else
     each<kRuns, kRun>(runs, [&](int k, int q) {
       const float v = x[k][q] - origin, e = dev::exponential(v);
-      z += e;
-      s = __fmaf_rn(e, fmaxf(v, kVanished), s);  // p = 0 adds nothing
+      run_z += e;
+      run_s = __fmaf_rn(e, fmaxf(v, kVanished), run_s);  // p = 0 adds nothing
       x[k][q] = e;
+      end_run(q);
     });
 }
 
-// One more part of a row, of numbers whose class is class_of(place). Sums of a part are taken apart from the total, so
-// that rounding does not grow with the number of classes.
+// One more part of a row, of numbers whose class is class_of(place). So are parts.
 template <int kRuns, int kRun, class ClassOf>
 __device__ __forceinline__ void add(Sums& r, float (&x)[kRuns][kRun], int runs, bool probs, const ClassOf& class_of) {
   const float before = origin_of(r.first);
@@ -142,7 +150,10 @@ __device__ __forceinline__ bool is_distribution(const Sums& r, bool probs, float
   return r.z > 0.0f;
 }
 
-__device__ __forceinline__ float entropy_of(const Sums& r, bool probs) { return probs ? -r.s : logf(r.z) - r.s / r.z; }
+// `scale`: what makes probabilities of logits, 1 / z.
+__device__ __forceinline__ float entropy_of(const Sums& r, bool probs, float scale) {
+  return probs ? -r.s : logf(r.z) - r.s * scale;
+}
 
 template <class Integer>
 __global__ void __launch_bounds__(kThreads) set_kernel(Integer* target, Integer value) {

@@ -14,7 +14,7 @@ CODES = {"float32": 0, "float16": 1, "bfloat16": 2}
 LAYOUTS = {"TNC": (0, 1, 2), "NTC": (1, 0, 2), "NCT": (1, 2, 0)}  # the axes in the order of memory
 ORDERS = ["forward", "reverse", "random", "eager"]
 WIDTHS = [1, 2, 3, 7, 8, 9, 31, 32, 33, 100, 130, 1000, 1001]
-LONG = [4096, 4097, 8200]  # a warp's most, a block per row: of float32, of halves
+LONG = [8193, 16400]  # a block per row: of float32, of halves
 GUARD = 0xAB
 
 
