@@ -150,7 +150,7 @@ def test_mc_uncertainty_scores_of_many_classes(order, dtype, c):
 @pytest.mark.parametrize("dtype", CODES)
 @pytest.mark.parametrize("c", [1, 2, 3, 7, 8, 9, 12, 33, 100, 1001])
 def test_scores_do_not_depend_on_where_a_row_lies(dtype, c):
-    """Units of 16 bytes down to one number, and numbers that do not lie side by side: the same sums in the same order."""
+    """Units of 16 bytes down to one number, and numbers that lie apart: the same sums in the same order."""
     bits, _ = stored(logits(c, 2, 11 if c < 100 else 2, c), dtype)
     rows, samples = scores(moved(bits[0], 0), dtype)[0], mc_scores(laid_out(bits, "TNC"), dtype)[0]
     for numbers in range(1, 16 // bits.itemsize):
