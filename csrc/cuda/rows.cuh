@@ -56,8 +56,7 @@ struct Row {
   }
 };
 
-// kVectors vectors of each lane: of `width` lanes side by side, those of `first` on have vector first, first + width
-// ...
+// kVectors vectors of a lane: vector `first`, and every width-th from there on.
 template <class Row, int kVectors>
 struct Part {
   uint32_t words[kVectors][4];
