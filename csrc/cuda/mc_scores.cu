@@ -8,27 +8,16 @@ namespace {
 constexpr int kSlots = 16;                // classes of a lane
 constexpr int64_t kFew = kWarp * kSlots;  // classes that a warp holds; twice as many in more registers
 
-// A sum of many terms, whose rounding is made up for (Kahan).
-struct LongSum {
-  float total = 0.0f, surplus = 0.0f;
-  __device__ __forceinline__ void add(float v) {
-    const float lacking = v - surplus, more = total + lacking;
-    surplus = (more - total) - lacking;
-    total = more;
-  }
-};
-
 // The entropies of a sample's predictions.
 struct Entropies {
-  float first = 0.0f;
-  LongSum more;  // than the first, of all
+  float first = 0.0f, more = 0.0f;  // of the first; more than that, of all
   bool good = true;
 
   __device__ __forceinline__ void add(const Sums& r, bool probs, float scale, float tolerance, bool is_first) {
     const float entropy = entropy_of(r, probs, scale);
     good = good && is_distribution(r, probs, tolerance);
     if (is_first) first = entropy;
-    more.add(entropy - first);
+    more += entropy - first;
   }
 };
 
@@ -78,7 +67,7 @@ __device__ __forceinline__ void write_scores(const MCUncertaintyScores& out, int
                                              const Entropies& entropies, const Samples& x, int64_t* bad_row) {
   const float t = static_cast<float>(x.t);
   if (!entropies.good) note_bad(bad_row, i);
-  out.bald[i] = fmaxf(-all.more_p_log_p - entropies.more.total / t, 0.0f);
+  out.bald[i] = fmaxf(-all.more_p_log_p - entropies.more / t, 0.0f);
   out.entropy[i] = fmaxf(-all.p_log_p, 0.0f);
   out.mean_std[i] = all.deviation / static_cast<float>(x.c);
   out.variation_ratio[i] = (t - all.votes) / t;
