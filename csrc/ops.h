@@ -81,7 +81,8 @@ struct Stream {
 };
 
 // uncertainty_scores: x [N, C]. entropy in nats, margin = 1 - (p(1) - p(2)), least_confidence = 1 - p(1).
-//   Logits may be -inf (p = 0), p = 0 adds 0 to the entropy. C = 1: p(2) = 0... p(1) = 1.
+//   Logits may be -inf (p = 0), p = 0 adds 0 to the entropy. C = 1: p(2) = 0... p(1) = 1. C is at most 2^30.
+//   Scores depend on nothing but the row: not on where it lies in memory, nor on the others.
 //   bad_row [1]: the lowest row that is no distribution (NaN, +inf, all -inf; probs: a value below 0
 //   or a sum further from 1 than `tolerance`), or N if there is none. Its scores are unspecified.
 // mc_uncertainty_scores: x [T, N, C]; p^t = softmax or probs of sample t, pbar their mean over T.

@@ -11,6 +11,7 @@ tests=("$root/tests/native" "$root/tests/ops" "$root/tests/cuda")
 # within half a second, which instrumented code need not keep to. ThreadSanitizer cannot follow threads that the child of a
 # fork starts ("dup thread with used id").
 deselected="not law and not deaf and not half_a_second"
+[ "${1:-}" != -k ] || { deselected+=" and ($2)" && shift 2; }  # pytest heeds its last -k alone
 
 # build NAME FLAGS: the instrumented package in build/NAME/out
 build() {

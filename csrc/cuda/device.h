@@ -66,6 +66,40 @@ cudaError_t resident_blocks(void (*kernel)(P...), int threads, size_t shared, in
 // All threads of a launch_together wait for each other, and then see what the others have written.
 __device__ __forceinline__ void grid_sync() { cooperative_groups::this_grid().sync(); }
 
+// e^v; 0 where that is below 2^-126. Two instructions; off by 2^-22 and by the rounding of v's product.
+__device__ __forceinline__ float exponential(float v) {
+  float e;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(v * 1.44269504f));
+  return e;
+}
+
+// Memory that nobody writes meanwhile at p, a multiple of the size of what is read, or `otherwise`. A predicate does
+// it: the compiler would make a branch, and put off into it all that leads to p.
+__device__ __forceinline__ uint4 load_if(bool there, const void* p, uint4 otherwise) {
+  asm("{ .reg .pred there; setp.ne.u32 there, %5, 0; @there ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+      : "+r"(otherwise.x), "+r"(otherwise.y), "+r"(otherwise.z), "+r"(otherwise.w)
+      : "l"(p), "r"(static_cast<unsigned>(there)));
+  return otherwise;
+}
+__device__ __forceinline__ uint2 load_if(bool there, const void* p, uint2 otherwise) {
+  asm("{ .reg .pred there; setp.ne.u32 there, %3, 0; @there ld.global.nc.v2.u32 {%0, %1}, [%2]; }"
+      : "+r"(otherwise.x), "+r"(otherwise.y)
+      : "l"(p), "r"(static_cast<unsigned>(there)));
+  return otherwise;
+}
+__device__ __forceinline__ uint32_t load_if(bool there, const void* p, uint32_t otherwise) {
+  asm("{ .reg .pred there; setp.ne.u32 there, %2, 0; @there ld.global.nc.u32 %0, [%1]; }"
+      : "+r"(otherwise)
+      : "l"(p), "r"(static_cast<unsigned>(there)));
+  return otherwise;
+}
+__device__ __forceinline__ uint16_t load_if(bool there, const void* p, uint16_t otherwise) {
+  asm("{ .reg .pred there; setp.ne.u32 there, %2, 0; @there ld.global.nc.u16 %0, [%1]; }"
+      : "+h"(otherwise)
+      : "l"(p), "r"(static_cast<unsigned>(there)));
+  return otherwise;
+}
+
 // Tensor cores of bfloat16; without them the two functions below do nothing.
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 constexpr bool kTensorCores = true;

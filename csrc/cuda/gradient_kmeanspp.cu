@@ -9,6 +9,8 @@
 namespace autoal::cuda {
 namespace {
 
+constexpr int kAhead = 4;  // numbers of a lane on their way at once
+
 // What is known of the pool before the first pick.
 struct Pool {
   float* a;                // [n, c]: p - onehot(argmax p)
@@ -38,30 +40,30 @@ __global__ void __launch_bounds__(kThreads) residual_kernel(const T* __restrict_
                                                             float tolerance, float* a, int64_t* bad_row) {
   const int lane = threadIdx.x % kWarp;
   for (int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp; i < n; i += int64_t{gridDim.x} * kWarps) {
-    RowStats r = empty_stats();
-    for (int64_t j = lane; j < c; j += kWarp) {
-      const float v = to_float(x[i * c + j]);
-      if (probs)
-        add_prob(r, v, j);
-      else
-        add_logit(r, v, j);
+    Sums r = no_sums(probs);
+    const float none = r.first;
+    for (int64_t begin = lane; begin - lane < c; begin += kAhead * kWarp) {
+      float numbers[kAhead][1];
+      AUTOAL_UNROLL
+      for (int k = 0; k < kAhead; ++k)
+        numbers[k][0] = begin + k * kWarp < c ? to_float(x[i * c + begin + k * kWarp]) : none;
+      add(r, numbers, kAhead, probs, [=](int place) { return static_cast<int>(begin) + place * kWarp; });
     }
-    r = merge_lanes(r, kWarp, probs);
+    merge_lanes<true>(r, kWarp, probs);
     float others = 0.0f;  // p - 1 would cancel where the model is confident; the sum of the others does not
     for (int64_t j = lane; j < c; j += kWarp) {
       const float v = to_float(x[i * c + j]);
-      const float p = probs ? v : expf(v - r.first) / r.z;
+      const float p = probs ? v : dev::exponential(v - r.first) / r.z;
       if (j == r.mode) continue;
       a[i * c + j] = p;
       others += p;
     }
     others = warp_sum(others);
-    if (lane == 0) {
-      if (is_distribution(r, probs, tolerance))
-        a[i * c + r.mode] = -others;
-      else
-        atomicMin(reinterpret_cast<unsigned long long*>(bad_row), static_cast<unsigned long long>(i));
-    }
+    if (lane != 0) continue;
+    if (is_distribution(r, probs, tolerance))
+      a[i * c + r.mode] = -others;
+    else
+      note_bad(bad_row, i);
   }
 }
 

@@ -43,6 +43,12 @@ struct uint3 {
 struct alignas(16) float4 {
   float x, y, z, w;
 };
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 namespace autoal::dev {
@@ -130,6 +136,18 @@ int resident_blocks(void (*)(P...), int /*threads*/, size_t /*shared*/, int /*de
 }
 
 inline void grid_sync() { host::grid_barrier(); }
+
+template <class T>
+T load_if(bool there, const void* p, T otherwise) {
+  if (!there) return otherwise;
+  if (reinterpret_cast<uintptr_t>(p) % sizeof(T) != 0) throw EmulationError("load_if: misaligned address");
+  return *static_cast<const T*>(p);
+}
+
+inline float exponential(float v) {
+  const float e = std::exp2(v * 1.44269504f);
+  return e < 0x1p-126f ? 0.0f : e;
+}
 
 constexpr bool kTensorCores = true;  // what they do; device.h says what that is
 uint32_t bfloat_pair(float low, float high);

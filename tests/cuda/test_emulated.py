@@ -5,7 +5,7 @@ Shared memory starts as NaN there, barriers and warp operations are checked, and
 
 import numpy as np
 import pytest
-from scipy.special import softmax, xlogy
+from scipy.special import softmax
 
 from autoal import _core
 from autoal.ops.native import PLAIN
@@ -54,66 +54,6 @@ class Workspace:
 
     def check(self):
         assert (self.bytes[:256] == GUARD).all() and (self.bytes[-256:] == GUARD).all(), "written outside the workspace"
-
-
-def scores_of(x, probs=False):
-    p = x.astype(np.float64) if probs else softmax(x.astype(np.float64), axis=-1)
-    ordered = np.sort(p, axis=-1)
-    second = ordered[..., -2] if p.shape[-1] > 1 else 0
-    return -xlogy(p, p).sum(-1), 1 - (ordered[..., -1] - second), 1 - ordered[..., -1]
-
-
-@pytest.mark.parametrize("dtype", CODES)
-@pytest.mark.parametrize("c", [1, 2, 3, 5, 31, 33, 130])
-def test_uncertainty_scores(order, dtype, c):
-    rng = np.random.default_rng(c)
-    bits, x = stored(5 * rng.standard_normal((70, c)), dtype)
-    if c > 2:
-        x = x.copy()
-        x[3, 1] = -np.inf
-        bits = stored(x, dtype)[0]
-    for probs in (False, True) if dtype == "float32" else (False,):
-        data, values = (bits, x) if not probs else (softmax(x, axis=1).astype(np.float32),) * 2
-        out, bad = np.empty((3, 70), np.float32), np.empty(1, np.int64)
-        emu.uncertainty_scores(matrix(emu, data, dtype), int(probs), 1e-3, *map(at, out), at(bad), 0, 0)
-        assert bad[0] == 70
-        for got, want in zip(out, scores_of(values, probs), strict=True):
-            np.testing.assert_allclose(got, want, atol=3e-6)
-
-
-@pytest.mark.parametrize("rows", [1, 8, 9, 63, 64, 65])
-def test_lowest_bad_row_is_told(order, rows):
-    x = np.zeros((rows, 6), np.float32)
-    for row, value in ((rows - 1, np.nan), (rows // 2, np.inf)):
-        x[row, 2] = value
-        out, bad = np.empty((3, rows), np.float32), np.empty(1, np.int64)
-        emu.uncertainty_scores(matrix(emu, x), 0, 1e-3, *map(at, out), at(bad), 0, 0)
-        assert bad[0] == row
-    p = np.full((rows, 4), 0.25, np.float32)
-    p[rows - 1] = [0.5, 0.7, -0.2, 0]
-    emu.uncertainty_scores(matrix(emu, p), 1, 1e-3, *map(at, out), at(bad), 0, 0)
-    assert bad[0] == rows - 1
-
-
-@pytest.mark.parametrize(("t", "c"), [(1, 1), (3, 2), (5, 10), (2, 300)])
-@pytest.mark.parametrize("axes", ["TNC", "NTC", "NCT"])
-def test_mc_uncertainty_scores(order, t, c, axes):
-    n = 9
-    x = (3 * np.random.default_rng(t).standard_normal((t, n, c))).astype(np.float32)
-    held = np.ascontiguousarray(x.transpose(["TNC".index(a) for a in axes]))
-    strides = {a: held.strides[i] // 4 for i, a in enumerate(axes)}
-    samples = emu.Samples(at(held), t, n, c, strides["T"], strides["N"], strides["C"], 0)
-    out, bad = np.empty((4, n), np.float32), np.empty(1, np.int64)
-    space = Workspace(emu.mc_uncertainty_scores_workspace(t, n, c))
-    emu.mc_uncertainty_scores(samples, 0, 1e-3, *map(at, out), at(bad), space.address, 0, 0)
-    space.check()
-    p = softmax(x.astype(np.float64), axis=2)
-    entropy = -xlogy(p.mean(0), p.mean(0)).sum(1)
-    votes = np.stack([np.bincount(v, minlength=c) for v in p.argmax(2).T])
-    want = (entropy + xlogy(p, p).sum(2).mean(0), entropy, p.std(0).mean(1), 1 - votes.max(1) / t)
-    assert bad[0] == n
-    for got, expected in zip(out, want, strict=True):
-        np.testing.assert_allclose(got, expected, atol=3e-6)
 
 
 @pytest.mark.parametrize("dtype", CODES)

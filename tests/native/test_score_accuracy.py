@@ -1,13 +1,10 @@
 """Scores and conversions of every instruction set against float64, at widths around those of its registers."""
 
-import contextlib
-import ctypes
-import mmap
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory import guarded
 
 from autoal import _core
 
@@ -77,19 +74,6 @@ def laid_out(x, layout):
     """x [T, N, C], in memory as the layout says."""
     axes = LAYOUTS[layout]
     return np.ascontiguousarray(x.transpose(axes)).transpose(np.argsort(axes))
-
-
-@contextlib.contextmanager
-def guarded(size):
-    """So many bytes, the last of them at the end of a page whose next one may not be read."""
-    libc, page = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE
-    pages = (size + page - 1) // page + 1
-    memory = mmap.mmap(-1, pages * page)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    guard = ctypes.c_void_p(start + (pages - 1) * page)
-    assert libc.mprotect(guard, page, mmap.PROT_READ & 0) == 0, ctypes.get_errno()
-    yield (ctypes.c_char * size).from_address(start + (pages - 1) * page - size)
-    libc.mprotect(guard, page, mmap.PROT_READ | mmap.PROT_WRITE)
 
 
 def scores_in_float64(p):
