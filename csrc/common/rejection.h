@@ -50,4 +50,8 @@ AUTOAL_HOST_DEVICE inline float level(uint64_t seed, int64_t proposal, float wei
   return static_cast<float>(uniform(seed, static_cast<uint64_t>(2 * proposal + 2)) * static_cast<double>(weight));
 }
 
+// A row whose weight falls to its floor is left alone, and the floor becomes its weight: an eighth of the lowest level
+// that it was proposed with. At the level itself a row whose weight has all but vanished would soon be proposed again.
+AUTOAL_HOST_DEVICE inline float floor_below(float level) { return 0.125f * level; }
+
 }  // namespace autoal::rejection

@@ -131,7 +131,7 @@ class RejectionSampler {
   };
   struct Candidate {  // a row that is proposed
     int64_t row, seen;
-    float floor;               // the lowest of its levels
+    float floor;               // below the lowest of its levels
     std::vector<float> point;  // its numbers, if they have been needed
   };
 
@@ -141,11 +141,11 @@ class RejectionSampler {
     candidate_of_.clear();
     for (int64_t q = 0; q < size_; ++q, ++proposed_) {
       const int64_t row = tree_.find(rejection::row_draw(seed_, proposed_));
-      const float level = rejection::level(seed_, proposed_, lazy_.bound[row]);
+      const float level = rejection::level(seed_, proposed_, lazy_.bound[row]), below = rejection::floor_below(level);
       const auto [found, is_new] = candidate_of_.try_emplace(row, static_cast<int64_t>(candidates_.size()));
-      if (is_new) candidates_.push_back({row, lazy_.seen(row), level, {}});
+      if (is_new) candidates_.push_back({row, lazy_.seen(row), below, {}});
       float& floor = candidates_[found->second].floor;
-      floor = std::min(floor, level);
+      floor = std::min(floor, below);
       proposals_.push_back({found->second, level});
     }
     requests_.clear();

@@ -25,7 +25,7 @@ struct Rejection {
   int* owner;                      // [n] the first proposal of the batch for a row
   int* rows;                       // [n] those that are brought up to date, all different
   int *centers, *proposed, *slot;  // [k]; of a proposal [batch]: its row; where that stands among `rows`
-  float *level, *floor;            // [batch] of a proposal; of a row the lowest of its proposals
+  float *level, *floor;            // [batch] of a proposal; of a row, below those of its proposals
   int* met;                        // [batch]
   float* between;                  // [batch, batch] squared distances of the rows to each other
   Progress* now;                   // [1]
@@ -116,7 +116,7 @@ __device__ inline void gather(const Rejection& s, int size) {
     const int more = block_rank(owns, rank);
     if (owns) {
       s.rows[count + rank] = row;
-      s.floor[count + rank] = s.level[q];
+      s.floor[count + rank] = rejection::floor_below(s.level[q]);
       s.slot[q] = count + rank;
     }
     count += more;
@@ -126,7 +126,8 @@ __device__ inline void gather(const Rejection& s, int size) {
     const int owner = s.owner[s.proposed[q]];
     if (owner == q) continue;
     s.slot[q] = s.slot[owner];
-    atomicMin(reinterpret_cast<unsigned*>(s.floor + s.slot[q]), __float_as_uint(s.level[q]));  // none is below 0
+    const float floor = rejection::floor_below(s.level[q]);  // not below 0, so that bits order like numbers
+    atomicMin(reinterpret_cast<unsigned*>(s.floor + s.slot[q]), __float_as_uint(floor));
   }
   if (threadIdx.x == 0) *s.listed = count;
 }
