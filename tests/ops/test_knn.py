@@ -197,8 +197,8 @@ def check_against_all_pairs(found, queries, x, k, metric, some):
     queries, x = torch.from_numpy(queries[some]), torch.from_numpy(x)
     expected = torch.stack([NEAREST.told(x, q, metric) for q in queries])
     order = expected.argsort(dim=1, stable=True, descending=metric == "ip")[:, :k]
-    np.testing.assert_array_equal(found.indices.cpu()[some], order)
-    np.testing.assert_array_equal(found.distances.cpu()[some], expected.gather(1, order))
+    np.testing.assert_array_equal(torch.as_tensor(found.indices).cpu()[some], order)
+    np.testing.assert_array_equal(torch.as_tensor(found.distances).cpu()[some], expected.gather(1, order))
 
 
 @pytest.mark.parametrize("metric", METRICS)
