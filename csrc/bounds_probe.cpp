@@ -3,7 +3,7 @@
 // many.
 #include "bounds_probe.h"
 
-#include <cmath>
+#include <algorithm>
 #include <vector>
 
 #include "cpu/euclidean.h"
@@ -46,13 +46,8 @@ void probe_bounds(const Matrix& x, const float* a, int64_t c, bool apart, const 
     Euclidean metric(x, nullptr, x.rows);
     return probe(metric, pairs, apart);
   }
-  std::vector<float> buffer(padded(std::max(c, x.cols))), norms(x.rows), lengths(x.rows);
-  isa().dots(a, 0, 0, x.rows, c, nullptr, buffer.data(), norms.data());
-  isa().dots(x.data, static_cast<int>(x.dtype), 0, x.rows, x.cols, nullptr, buffer.data(), lengths.data());
-  for (int64_t i = 0; i < x.rows; ++i) {
-    norms[i] *= lengths[i];
-    lengths[i] = std::sqrt(lengths[i]);
-  }
+  std::vector<float> norms(x.rows), lengths(x.rows);
+  Gradients::measure(a, c, x, 0, x.rows, norms.data(), lengths.data());
   Gradients metric(a, c, norms.data(), lengths.data(), x, x.rows);
   probe(metric, pairs, apart);
 }

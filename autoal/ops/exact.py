@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoal.ops.copies import few_of_each, firsts
+from autoal.ops.copies import among_first, firsts
 from autoal.ops.nearest import TILE_QUERIES, TILE_ROWS, in_order, merged, scan, told
 from autoal.ops.rows import Rows, origin, prepared
 
@@ -36,7 +36,7 @@ def exact(q: Rows, x: Rows, k: int, metric: str, *, by_faiss: bool) -> tuple[Ten
         which = (~(far - wrong > space.far(last) + TINY)).nonzero()[:, 0]
         if len(which):
             distances, indices = distances.contiguous(), indices.contiguous()
-            once, which_of = firsts(q.take(which)).unique(return_inverse=True)
+            once, which_of = firsts(q.take(which), metric).unique(return_inverse=True)
             proved = _proved(q.take(which[once]), space, distances[which[once]])
             distances[which], indices[which] = (part[which_of] for part in proved)
     return distances, indices
@@ -88,15 +88,17 @@ def _proved(q: Rows, space: _Space, found: Tensor) -> tuple[Tensor, Tensor]:
     """As ``exact``, where the k-th is no farther than the last of ``found`` [Q, k].
 
     Products in float64 rule out rows that are farther; of all others, mostly little more than k, the direct distances
-    are computed. Where these would be more pairs than there are rows, copies are looked for: k of a row are enough.
+    are computed. When these have become more pairs than there are rows, copies are looked for: k of a row are enough.
     """
     k, x, similar = found.shape[1], space.x, space.metric == "ip"
     best = torch.full_like(found, torch.inf)
     indices = torch.zeros_like(found, dtype=torch.int64)
-    for start in range(0, len(x), PROOF_ROWS):
-        rows = x[start : start + PROOF_ROWS]
-        numbers = torch.arange(start, start + len(rows), device=rows.device)
-        wide, with_copies = space.wide(rows), True
+    rest, numbers = x, torch.arange(len(x), device=x.device)  # what is to be compared
+    start = compared = 0
+    while start < len(rest):
+        rows, theirs = rest[start : start + PROOF_ROWS], numbers[start : start + PROOF_ROWS]
+        start += PROOF_ROWS
+        wide = space.wide(rows)
         for tile in range(0, len(q), PROOF_QUERIES):
             here = slice(tile, tile + PROOF_QUERIES)
             asking, last = q[here], found[here, -1].double()
@@ -108,13 +110,17 @@ def _proved(q: Rows, space: _Space, found: Tensor) -> tuple[Tensor, Tensor]:
                 limit[best[here, -1] == 0] = -torch.inf  # nothing is nearer, and later rows do not win ties
             near = space.between(wide_asking, wide) <= limit[:, None]
             pairs = near.nonzero()
-            if with_copies and len(pairs) > len(rows):
-                some = few_of_each(Rows(rows), k)
-                rows, numbers, wide, with_copies = rows[some], numbers[some], wide[some], False
+            compared += len(pairs)
+            if rest is x and compared > len(x):
+                kept = among_first(x, k, space.metric)
+                some = kept[theirs].nonzero()[:, 0]
+                rows, theirs, wide = rows[some], theirs[some], wide[some]
                 pairs = near[:, some].nonzero()
+                numbers, start = numbers[start:][kept[start:]], 0
+                rest = x.take(numbers)
             if len(pairs):
                 values, positions = _nearest_pairs(asking, rows, pairs, k, space.metric)
-                best[here], indices[here] = merged(best[here], indices[here], values, numbers[positions])
+                best[here], indices[here] = merged(best[here], indices[here], values, theirs[positions])
     return -best if similar else best, indices
 
 

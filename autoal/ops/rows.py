@@ -33,6 +33,10 @@ class Rows:
         """Those of the rows that ``which`` [M] numbers."""
         return Rows(self._x, which if self._kept is None else self._kept[which])
 
+    def columns(self, step: int) -> Rows:
+        """Every ``step``-th number of each."""
+        return Rows(self._x[:, ::step], self._kept)
+
     def numbers(self, positions: Tensor) -> Tensor:
         """What the owner of x calls the rows at ``positions``."""
         return positions if self._kept is None else self._kept[positions]

@@ -21,15 +21,19 @@ AUTOAL_HOST_DEVICE inline int64_t groups(int64_t n) { return (n + kGroup - 1) / 
 // Of evaluations of rows of so many numbers.
 AUTOAL_HOST_DEVICE inline int64_t price(int64_t evaluations, int64_t numbers) { return evaluations * (numbers + 16); }
 
-// Of a rejected proposal that so many centers were new to.
-AUTOAL_HOST_DEVICE inline int64_t waste(int64_t unseen, int64_t numbers) {
-  return kPerProposal + price(unseen, numbers);
+// Of a rejected proposal; `new_centers` is how many there are since all rows were brought up to date. Which of them its
+// row has met depends on how centers were met.
+AUTOAL_HOST_DEVICE inline int64_t waste(int64_t new_centers, int64_t numbers) {
+  return kPerProposal + price(new_centers, numbers);
 }
 
-// Whether what was wasted since all rows were brought up to date is what doing that again takes; `new_centers` is how
-// many there are since.
-AUTOAL_HOST_DEVICE inline bool refresh_pays(int64_t wasted, int64_t rows, int64_t new_centers, int64_t numbers) {
-  return wasted > rows * (kPerRow + price(new_centers, numbers));
+// Whether all rows are to be brought up to date: where what was wasted since the last time is what doing it again
+// takes, or, as there may be nothing left to pick, what was wasted since the last pick is a quarter of plain passes so
+// far.
+AUTOAL_HOST_DEVICE inline bool refresh_pays(int64_t wasted, int64_t in_vain, int64_t rows, int64_t picks,
+                                            int64_t new_centers, int64_t numbers) {
+  if (new_centers == 0) return false;
+  return wasted > rows * (kPerRow + price(new_centers, numbers)) || in_vain > rows * price(picks, numbers) / 4;
 }
 
 // Of the batch that follows one of this size.

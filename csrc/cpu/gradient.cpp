@@ -13,8 +13,20 @@ constexpr int kFloat32 = static_cast<int>(DType::kFloat32);
 
 }  // namespace
 
+void Gradients::measure(const float* a, int64_t c, const Matrix& embeddings, int64_t begin, int64_t end, float* norms,
+                        float* lengths) {
+  const Isa& hot = isa();
+  const int64_t d = embeddings.cols;
+  std::vector<float> buffer(padded(std::max(c, d)));
+  hot.dots(a, kFloat32, begin, end, c, nullptr, buffer.data(), norms + begin);
+  hot.dots(embeddings.data, static_cast<int>(embeddings.dtype), begin, end, d, nullptr, buffer.data(), lengths + begin);
+  for (int64_t i = begin; i < end; ++i) {
+    norms[i] *= lengths[i];
+    lengths[i] = std::sqrt(lengths[i]);
+  }
+}
+
 // |<a, a'> <h, h'>| is at most (|g|^2 + |g'|^2) / 2; sums of C and of D terms are off by relative C 2^-24 and D 2^-24.
-// The squares of a small a may vanish in |g|^2 and its products with another not: what they were at most is added.
 Gradients::Gradients(const float* a, int64_t c, const float* norms, const float* lengths, const Matrix& embeddings,
                      int64_t most_centers)
     : hot_(isa()),
@@ -57,9 +69,12 @@ void Gradients::add(int64_t row) {
   ++count_;
 }
 
+// A sum over C of narrow products may lose V = (C + 16) 2^-126, where subnormal numbers are flushed to 0: of |a|^2, so
+// that the slack is too small by slack V |h|^2, and of both products of a pair, in all 4 V |h| |h'|, which is at most
+// 2 V (|h|^2 + |h'|^2).
 float Gradients::least_norm(int64_t row) const {
-  const float length = row_lengths_[row], vanished = static_cast<float>(c_ + 16) * 0x1p-126f;
-  return norms_[row] - slack_ * (norms_[row] + length * (length * vanished));
+  const float length = row_lengths_[row], vanished = static_cast<float>(c_ + 16) * 0x1p-124f;
+  return norms_[row] - slack_ * norms_[row] - length * (length * vanished);
 }
 
 float Gradients::exact(float aa, float hh, int64_t row, int64_t number) const {

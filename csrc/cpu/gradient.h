@@ -28,8 +28,12 @@ class Gradients {
     void move(int64_t from, int64_t to);
   };
 
-  // a [N, C]: the narrow factors; norms [N]: |g|^2 as products of the factors' squared norms; lengths [N]: |h|;
-  // embeddings [N, D]: h. At most `most_centers` are added.
+  // What the metric knows of rows [begin, end) of a [N, C], the narrow factors, and of embeddings [N, D], h: norms [N],
+  // |g|^2 as products of the factors' squared norms; lengths [N], |h|.
+  static void measure(const float* a, int64_t c, const Matrix& embeddings, int64_t begin, int64_t end, float* norms,
+                      float* lengths);
+
+  // Of these. At most `most_centers` are added.
   Gradients(const float* a, int64_t c, const float* norms, const float* lengths, const Matrix& embeddings,
             int64_t most_centers);
 

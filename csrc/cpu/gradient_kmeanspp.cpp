@@ -2,7 +2,6 @@
 // formed. This file is compiled without contraction: a_ii * h_ii rounds once in the norm and once in the product of
 // copies, so that their distance is 0 exactly.
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -28,7 +27,6 @@ struct Pool {
 Pool prepare(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, const Tick& tick) {
   const Isa& hot = isa();
   const int64_t n = outputs.rows, c = outputs.cols, d = embeddings.cols;
-  const int dtype = static_cast<int>(embeddings.dtype), f32 = static_cast<int>(DType::kFloat32);
   Pool pool{std::unique_ptr<float[]>(new float[n * c + kLanes]), std::vector<float>(n), std::vector<float>(n), n, 0};
   std::fill_n(pool.a.get() + n * c, kLanes, 0.0f);
   const int64_t chunks = chunks_of(n, kDrawChunk);
@@ -36,15 +34,10 @@ Pool prepare(const Matrix& outputs, Kind kind, float tolerance, const Matrix& em
   std::vector<int64_t> bad(chunks, -1);
   const auto prepare_chunk = [&](int64_t chunk) {
     const int64_t begin = chunk * kDrawChunk, end = std::min(n, begin + kDrawChunk);
-    std::vector<float> buffer(padded(std::max(c, d))), aa(end - begin), hh(end - begin);
+    std::vector<float> buffer(padded(c));
     bad[chunk] = hot.residuals(outputs.data, static_cast<int>(outputs.dtype), kind == Kind::kProbs, tolerance, begin,
                                end, c, buffer.data(), pool.a.get());
-    hot.dots(pool.a.get(), f32, begin, end, c, nullptr, buffer.data(), aa.data());
-    hot.dots(embeddings.data, dtype, begin, end, d, nullptr, buffer.data(), hh.data());
-    for (int64_t i = begin; i < end; ++i) {
-      pool.norm[i] = aa[i - begin] * hh[i - begin];
-      pool.length[i] = std::sqrt(hh[i - begin]);
-    }
+    Gradients::measure(pool.a.get(), c, embeddings, begin, end, pool.norm.data(), pool.length.data());
   };
   for (int64_t first = 0; first < chunks; first += slab) {
     parallel_for(std::min(slab, chunks - first), [&](int64_t chunk) { prepare_chunk(first + chunk); });

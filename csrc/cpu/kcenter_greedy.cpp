@@ -62,7 +62,7 @@ class LazyTraversal {
 
   void run(const int64_t* centers, int64_t n_centers, int64_t first) {
     metric_.add(n_centers ? centers[0] : first);
-    lazy_.cover_all();
+    lazy_.cover_all(0);
     for (int64_t j = 1; j < n_centers; ++j) metric_.add(centers[j]);
     for (int64_t j = 0; j < n_centers; ++j) lazy_.set(centers[j], -1.0f);
     *out_.filled = 0;

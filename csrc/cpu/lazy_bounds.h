@@ -53,19 +53,17 @@ class LazyBounds {
   float* bound;        // [N]
   int64_t picked = 0;  // what the tick is told
 
-  // How many centers the row has met, and how many not.
-  int64_t seen(int64_t row) const { return seen_[row]; }
+  // How many centers the row has not met.
   int64_t unseen(int64_t row) const { return metric_.count() - seen_[row]; }
 
-  // The bound of a row that is known to hold for the first `seen` centers, or for all.
-  void set(int64_t row, float value, int64_t seen) {
+  // The bound of a row that is known to hold for all centers.
+  void set(int64_t row, float value) {
     bound[row] = value;
-    seen_[row] = static_cast<int32_t>(seen);
+    seen_[row] = static_cast<int32_t>(metric_.count());
   }
-  void set(int64_t row, float value) { set(row, value, metric_.count()); }
 
-  // Lowers all bounds by the newest center, the only one that they have not met.
-  void cover_all() {
+  // Lowers all bounds by a center, the first that they may not have met.
+  void cover_all(int64_t center) {
     counts().alone += metric_.rows();
     const int64_t grain = std::max<int64_t>(1, kPassGrain / metric_.numbers_per_row());
     for_slabs(metric_.rows(), std::max<int64_t>(kSlab / metric_.numbers_per_row(), 4096),
@@ -73,9 +71,9 @@ class LazyBounds {
                 parallel_for(chunks_of(end - begin, grain), [&](int64_t chunk) {
                   const int64_t from = begin + chunk * grain, to = std::min(end, from + grain);
                   std::unique_ptr<Scratch> scratch = take_scratch();
-                  metric_.cover(from, to, metric_.count() - 1, bound, scratch->points);
+                  metric_.cover(from, to, center, bound, scratch->points);
                   give_back(std::move(scratch));
-                  std::fill(seen_ + from, seen_ + to, static_cast<int32_t>(metric_.count()));
+                  std::fill(seen_ + from, seen_ + to, static_cast<int32_t>(center + 1));
                 });
               });
   }
@@ -99,8 +97,12 @@ class LazyBounds {
     });
   }
 
-  // All rows, up to date.
-  void refresh_all() {
+  // All rows, up to date. All have met the first `known` centers.
+  void refresh_all(int64_t known) {
+    if ((metric_.count() - known) * (metric_.numbers_per_row() + 16) <= kRequest) {
+      for (int64_t center = known; center < metric_.count(); ++center) cover_all(center);
+      return;
+    }
     constexpr int64_t kRows = 1 << 16;  // at a time
     std::vector<Request> some;
     for (int64_t begin = 0; begin < metric_.rows(); begin += kRows) {
@@ -117,6 +119,7 @@ class LazyBounds {
   static constexpr int64_t kSlab = 1 << 27;       // numbers read between two ticks, some tens of milliseconds
   static constexpr int64_t kFew = 4;              // this many new centers are met one by one
   static constexpr int64_t kAhead = 4096;         // numbers that are fetched before they are needed
+  static constexpr int64_t kRequest = 1 << 9;     // numbers that passes read in the time of one request
 
   struct Scratch {
     std::vector<Request> late, active;  // rows with many new centers; those of them that meet the panels now

@@ -104,25 +104,25 @@ class RejectionSampler {
   RejectionSampler(Metric& metric, int64_t first, int64_t k, uint64_t seed, const Selection& out, const Tick& tick)
       : metric_(metric),
         lazy_(metric, tick),
-        tree_(lazy_.bound, metric.rows()),
+        weight_(metric.rows()),
+        tree_(weight_.data(), metric.rows()),
         k_(k),
         seed_(seed),
         out_(out),
         tick_(tick) {
     *out_.filled = 0;
     take(first);
-    lazy_.cover_all();
+    lazy_.cover_all(0);
     lazy_.set(first, 0.0f);
-    tree_.rebuild();
+    settle();
   }
 
   void run() {
     while (lazy_.picked < k_ && tree_.total() > 0.0) {
-      if (rejection::refresh_pays(wasted_, metric_.rows(), metric_.count() - known_to_all_, metric_.columns())) {
-        lazy_.refresh_all();
-        tree_.rebuild();
-        known_to_all_ = metric_.count();
-        wasted_ = 0;
+      const int64_t picks = metric_.count(), new_centers = picks - known_to_all_;
+      if (rejection::refresh_pays(wasted_, in_vain_, metric_.rows(), picks, new_centers, metric_.columns())) {
+        lazy_.refresh_all(known_to_all_);
+        settle();
       } else {
         batch();
       }
@@ -136,10 +136,18 @@ class RejectionSampler {
     float level;  // the proposal is accepted if the weight is above it by now
   };
   struct Candidate {  // a row that is proposed
-    int64_t row, seen;
+    int64_t row;
     float floor;               // the lowest of its levels
     std::vector<float> point;  // its numbers, if they have been needed
   };
+
+  // All bounds are up to date.
+  void settle() {
+    std::copy_n(lazy_.bound, metric_.rows(), weight_.begin());
+    tree_.rebuild();
+    known_to_all_ = metric_.count();
+    wasted_ = in_vain_ = 0;
+  }
 
   void batch() {
     proposals_.clear();
@@ -147,9 +155,9 @@ class RejectionSampler {
     candidate_of_.clear();
     for (int64_t q = 0; q < size_; ++q, ++proposed_) {
       const int64_t row = tree_.find(rejection::row_draw(seed_, proposed_));
-      const float level = rejection::level(seed_, proposed_, lazy_.bound[row]);
+      const float level = rejection::level(seed_, proposed_, weight_[row]);
       const auto [found, is_new] = candidate_of_.try_emplace(row, static_cast<int64_t>(candidates_.size()));
-      if (is_new) candidates_.push_back({row, lazy_.seen(row), level, {}});
+      if (is_new) candidates_.push_back({row, level, {}});
       float& floor = candidates_[found->second].floor;
       floor = std::min(floor, level);
       proposals_.push_back({found->second, level});
@@ -158,9 +166,8 @@ class RejectionSampler {
     for (const Candidate& c : candidates_) requests_.push_back({c.row, c.floor});
     lazy_.refresh(requests_);
     // At or below its floor a row is rejected whatever it has not met yet. That much is certain; the bound depends on
-    // how centers were met.
-    for (const Candidate& c : candidates_)
-      if (lazy_.bound[c.row] <= c.floor) lazy_.set(c.row, c.floor, c.seen);
+    // how centers were met, so it may tell where to go on, but not be drawn by.
+    for (const Candidate& c : candidates_) weight_[c.row] = std::max(lazy_.bound[c.row], c.floor);
 
     const int64_t known = metric_.count();
     int64_t accepted = 0;
@@ -179,11 +186,13 @@ class RejectionSampler {
         ++accepted;
         if (tick_) tick_(lazy_.picked);
         if (lazy_.picked == k_) return;
-      } else {
-        wasted_ += rejection::waste(known - candidate.seen, metric_.columns());
       }
     }
-    for (int64_t j = lazy_.picked - accepted; j < lazy_.picked; ++j) lazy_.bound[out_.picks[j]] = 0.0f;
+    for (int64_t j = lazy_.picked - accepted; j < lazy_.picked; ++j)
+      weight_[out_.picks[j]] = lazy_.bound[out_.picks[j]] = 0.0f;
+    const int64_t wasted = (size_ - accepted) * rejection::waste(known - known_to_all_, metric_.columns());
+    wasted_ += wasted;
+    in_vain_ = accepted > 0 ? 0 : in_vain_ + wasted;
     tree_.changed(requests_);
     size_ = rejection::next_size(size_, accepted);
   }
@@ -205,6 +214,7 @@ class RejectionSampler {
 
   Metric& metric_;
   LazyBounds<Metric> lazy_;
+  std::vector<float> weight_;  // [N] what rows are drawn by: their bounds, or above them floors
   WeightTree tree_;
   int64_t k_;
   uint64_t seed_;
@@ -213,6 +223,7 @@ class RejectionSampler {
   int64_t size_ = rejection::kSmallest;  // of a batch
   int64_t proposed_ = 0;                 // so far
   int64_t wasted_ = 0;                   // the price of rejected proposals since all rows were brought up to date
+  int64_t in_vain_ = 0;                  // of those since the last batch with a pick
   int64_t known_to_all_ = 1;             // the centers that there were then
   std::vector<Proposal> proposals_;
   std::vector<Candidate> candidates_;

@@ -16,12 +16,14 @@ constexpr int kPicked = 0x7fffffff;  // as the number of centers that a row know
 // Where the sampler stands. The first block changes it while the others wait.
 struct Progress {
   int64_t picked, proposed, size;  // so far; so far; proposals of the next batch
-  int64_t wasted, known_to_all;    // since all rows were brought up to date; the centers that there were then
+  int64_t wasted, in_vain;         // since all rows were brought up to date; of that, since the last batch with a pick
+  int64_t known_to_all;            // the centers that there were then
 };
 
 struct Rejection {
-  WeightTree tree;                 // of D^2, or more where it is out of date
-  int* seen;                       // [n] how many centers a weight knows of
+  WeightTree tree;                 // what rows are drawn by: their bounds, or above them floors
+  float* bound;                    // [n] D^2, or more where it is out of date
+  int* seen;                       // [n] how many centers a bound knows of
   int* owner;                      // [n] the first proposal of the batch for a row
   int* rows;                       // [n] those that are brought up to date, all different
   int *centers, *proposed, *slot;  // [k]; of a proposal [batch]: its row; where that stands among `rows`
@@ -36,6 +38,7 @@ inline Rejection carve_rejection(Carver& carver, int64_t n, int64_t k) {
   const int64_t most = std::min<int64_t>(n, kMostProposals);
   Rejection s;
   s.tree = carve_weight_tree(carver, n);
+  s.bound = carver.take<float>(n);
   s.seen = carver.take<int>(n);
   s.owner = carver.take<int>(n);
   s.rows = carver.take<int>(n);
@@ -63,7 +66,7 @@ template <class Metric>
 __device__ void begin(const Metric& metric, const Rejection& s, int64_t first, int64_t* filled) {
   metric.find_middle();
   if (first_thread() == 0) {
-    *s.now = {first >= 0 ? 1 : 0, 0, rejection::kSmallest, 0, 1};
+    *s.now = {first >= 0 ? 1 : 0, 0, rejection::kSmallest, 0, 0, 1};
     *s.listed = 0;
     s.centers[0] = static_cast<int>(first);
     *filled = 0;
@@ -76,7 +79,7 @@ __device__ void begin(const Metric& metric, const Rejection& s, int64_t first, i
       weight = metric.exact(row, first);
     }
     if (threadIdx.x % kWarp != 0) continue;
-    s.tree.weight[row] = row == first ? 0.0f : weight;
+    s.tree.weight[row] = s.bound[row] = row == first ? 0.0f : weight;
     s.seen[row] = row == first ? kPicked : 1;
     s.owner[row] = kNobody;
   }
@@ -143,12 +146,11 @@ __device__ inline void accept(const Rejection& s, const Progress& now, int64_t n
   for (int e = 0; e < kEach; ++e) {
     const bool here = begin + e < now.size;
     slot[e] = here ? s.slot[begin + e] : -1;
-    weight[e] = here ? s.tree.weight[s.rows[slot[e]]] : 0.0f;
+    weight[e] = here ? s.bound[s.rows[slot[e]]] : 0.0f;
     level[e] = here ? s.level[begin + e] : 0.0f;
   }
 
   int64_t picked = now.picked;
-  unsigned mine = 0;  // of the thread's proposals, those that were accepted
   for (int last = -1, turn = 0; picked < k; turn ^= 1) {
     int next = kNobody;
     AUTOAL_UNROLL
@@ -164,7 +166,6 @@ __device__ inline void accept(const Rejection& s, const Progress& now, int64_t n
     const int center = s.slot[last];
     AUTOAL_UNROLL
     for (int e = 0; e < kEach; ++e) {
-      if (begin + e == last) mine |= 1u << e;
       if (begin + e <= last || !(weight[e] > level[e])) continue;
       const float distance = s.between[int64_t{center} * count + slot[e]];
       weight[e] = distance < weight[e] ? distance : weight[e];
@@ -173,37 +174,36 @@ __device__ inline void accept(const Rejection& s, const Progress& now, int64_t n
     ++picked;
   }
 
-  int64_t wasted = 0;
-  AUTOAL_UNROLL
-  for (int e = 0; e < kEach; ++e)
-    if (slot[e] >= 0 && !(mine >> e & 1u)) wasted += rejection::waste(now.picked - s.seen[s.rows[slot[e]]], numbers);
-  wasted = block_sum(wasted);
   for (int i = threadIdx.x; i < count; i += kThreads) {
     const int row = s.rows[i];
-    if (s.tree.weight[row] > s.floor[i])
-      s.seen[row] = static_cast<int>(now.picked);
-    else
-      s.tree.weight[row] = s.floor[i];
+    s.tree.weight[row] = s.bound[row] > s.floor[i] ? s.bound[row] : s.floor[i];
+    s.seen[row] = s.met[i];
     s.owner[row] = kNobody;
   }
   __syncthreads();
   for (int64_t j = now.picked + threadIdx.x; j < picked; j += kThreads) {
-    s.tree.weight[s.centers[j]] = 0.0f;
+    s.tree.weight[s.centers[j]] = s.bound[s.centers[j]] = 0.0f;
     s.seen[s.centers[j]] = kPicked;
   }
   if (threadIdx.x == 0) {
-    *s.now = {picked, now.proposed + now.size, rejection::next_size(now.size, picked - now.picked), now.wasted + wasted,
+    const int64_t accepted = picked - now.picked;
+    const int64_t wasted = (now.size - accepted) * rejection::waste(now.picked - now.known_to_all, numbers);
+    *s.now = {picked,
+              now.proposed + now.size,
+              rejection::next_size(now.size, accepted),
+              now.wasted + wasted,
+              accepted > 0 ? 0 : now.in_vain + wasted,
               now.known_to_all};
     *s.listed = 0;
   }
 }
 
-// Whole grid: lists the rows whose weights are out of date.
+// Whole grid: lists the rows whose bounds are out of date.
 __device__ inline void list_late(const Rejection& s, const Progress& now) {
   const int lane = threadIdx.x % kWarp;
   for (int64_t base = first_warp() * kWarp; base < s.tree.n; base += all_threads()) {
     const int64_t row = base + lane;
-    const bool late = row < s.tree.n && s.tree.weight[row] > 0.0f && s.seen[row] < now.picked;
+    const bool late = row < s.tree.n && s.bound[row] > 0.0f && s.seen[row] < now.picked;
     const unsigned together = __ballot_sync(kAll, late);
     unsigned long long at = 0;
     if (lane == 0 && together) at = atomicAdd(s.listed, static_cast<unsigned long long>(__popc(together)));
@@ -212,14 +212,15 @@ __device__ inline void list_late(const Rejection& s, const Progress& now) {
   }
 }
 
-// Whole grid: the listed rows are up to date.
+// Whole grid: the listed rows, and with them all, are up to date.
 __device__ inline void note_all(const Rejection& s, const Progress& now, int64_t count) {
   for (int64_t i = first_thread(); i < count; i += all_threads()) {
     s.seen[s.rows[i]] = static_cast<int>(now.picked);
     s.owner[i] = kNobody;
   }
+  for (int64_t row = first_thread(); row < s.tree.n; row += all_threads()) s.tree.weight[row] = s.bound[row];
   if (first_thread() == 0) {
-    *s.now = {now.picked, now.proposed, now.size, 0, now.picked};
+    *s.now = {now.picked, now.proposed, now.size, 0, 0, now.picked};
     *s.listed = 0;
   }
 }
@@ -251,7 +252,8 @@ __global__ void __launch_bounds__(kThreads, 2) rejection_kernel(Metric metric, R
     const double total = *s.tree.total;
     if (now.picked == k || !(total > 0.0 && total < kInfinite)) break;  // rows that nobody checked may be infinite
 
-    const bool all = rejection::refresh_pays(now.wasted, s.tree.n, now.picked - now.known_to_all, numbers);
+    const bool all =
+        rejection::refresh_pays(now.wasted, now.in_vain, s.tree.n, now.picked, now.picked - now.known_to_all, numbers);
     if (all) {
       list_late(s, now);
     } else {
@@ -263,7 +265,7 @@ __global__ void __launch_bounds__(kThreads, 2) rejection_kernel(Metric metric, R
     const int64_t count = static_cast<int64_t>(*s.listed);
     const auto floor = [&](int64_t i) { return all ? 0.0f : s.floor[i]; };
     int* met = all ? s.owner : s.met;  // no row has an owner between batches
-    refresh_rows(metric, s.rows, count, s.centers, now.picked, s.tree.weight, s.seen, floor, met);
+    refresh_rows(metric, s.rows, count, s.centers, now.picked, s.bound, s.seen, floor, met);
     if (!all) pair_distances(metric, s.rows, count, s.between);
     dev::grid_sync();
     if (all)

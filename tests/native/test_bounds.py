@@ -6,6 +6,7 @@ by one, with bounds just above their distance, on numbers that rounding is hard 
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import softmax
 
 emu = pytest.importorskip("autoal._emu", reason="built without AUTOAL_EMULATION")
@@ -93,12 +94,14 @@ GRADIENTS = [  # each kind of factor with each kind of rows, and each of both in
 ]
 
 
-def check_bounds(backend, x, a):
+def check_bounds(backend, x, a, least=0):
+    """Bounds are ``least`` or more."""
     exact, _ = probe(backend, x, a, 0)
     assert np.isfinite(exact).all() and (exact >= 0).all()
     assert (exact[np.arange(0, N, 8), np.arange(1, N, 8)] == 0).all(), "copies"
     for apart in (False, True):
-        again, left = probe(backend, x, a, np.nextafter(exact, np.float32(np.inf)), apart)
+        bounds = np.maximum(np.nextafter(exact, np.float32(np.inf)), np.float32(least))
+        again, left = probe(backend, x, a, bounds, apart)
         np.testing.assert_array_equal(again, exact)
         assert left.all(), f"{(~left).sum()} pairs are ruled out below their bounds"
 
@@ -112,6 +115,35 @@ def test_no_distance_is_ruled_out_that_lowers_a_bound(kind, d, backend):
 @pytest.mark.parametrize(("kind", "sure", "c", "d"), GRADIENTS)
 def test_no_gradient_is_ruled_out_that_lowers_a_bound(kind, sure, c, d, backend):
     check_bounds(backend, rows(kind, d, c), factors(sure, c, d))
+
+
+def halves_that_vanish(c, d, seed):
+    """Rows [N, D] and factors [N, C]: half have factors whose squares vanish and long rows, half have short rows.
+
+    The first half's gradients are longer than the others', and their norms are 0.
+    """
+    x, a = rows("huge", d, seed), factors("unsure", c, seed)
+    first = np.arange(N) % 16 < 8  # copies are of one half
+    a[first] *= np.float32(2.0**-76)
+    x[~first] *= np.float32(2.0**-84)
+    return x, a
+
+
+@pytest.mark.parametrize(("c", "d"), [*SHAPES, (2, 200), (20, 700)])
+def test_norms_that_vanish_although_their_products_do_not(c, d, backend):
+    check_bounds(backend, *halves_that_vanish(c, d, c))
+
+
+@pytest.mark.parametrize(("c", "d"), SHAPES)
+@pytest.mark.parametrize("power", [-60, -62, -64])
+def test_products_that_are_flushed(power, c, d, backend):
+    """Where the caller has subnormal numbers flushed to 0. CUDA flushes none."""
+    x, a = rows("huge", d, c), factors("unsure", c, d) * np.float32(2.0**power)
+    assert torch.set_flush_denormal(backend != "cuda")
+    try:
+        check_bounds(backend, x, a, least=2.0**-126)
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @pytest.mark.parametrize("a", [None, factors("unsure", 10, 0)], ids=["rows", "gradients"])

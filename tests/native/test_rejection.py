@@ -1,5 +1,7 @@
 """D^2 sampling by rejection: the law of plain passes, whatever is stale, and the same draws for any thread count."""
 
+import time
+
 import numpy as np
 import pytest
 from laws import check_law, enumerate_law, squared_distances
@@ -125,6 +127,34 @@ def test_copies_fill_up_in_order():
         assert picks[different:] == np.setdiff1d(np.arange(3000), picks[:different])[:filled].tolist()
         assert first < 0 or picks[0] == first
     assert kmeanspp(np.ones((2000, 3), np.float32), 40, 0, first=5)[0] == [5, *(i for i in range(40) if i != 5)][:40]
+
+
+def compared(sampler, *arguments):
+    """Pairs of rows that a call compares."""
+    cpu.take_counts()
+    sampler(*arguments)
+    return sum(cpu.take_counts())
+
+
+def test_a_row_that_was_left_alone_goes_on_where_it_was_left():
+    """Copies until nothing else is left: each meets half of the centers until its own, and none of them twice."""
+    x = normal(1000, 16)[np.random.default_rng(0).integers(0, 1000, 20_000)]
+    assert sum(compared(kmeanspp, x, 1010, seed) for seed in range(3)) < 3 * 0.6 * 20_000 * 1000
+    logits = 3 * normal(1000, 5, 1)[np.random.default_rng(0).integers(0, 1000, 20_000)]
+    assert sum(compared(badge, logits, x, 1010, seed, LAZY, 0) for seed in range(3)) < 3 * 0.7 * 20_000 * 1000
+
+
+def test_a_pool_with_nothing_left_is_soon_known_as_such():
+    """Two different rows take two passes, and proposals as dear as a quarter of them: not as what all rows' bounds take."""
+    x = np.zeros((400_000, 2), np.float32)
+    x[::3] = 1
+    assert kmeanspp(x, 30, 1)[1] == 28
+    took = {PLAIN: [], LAZY: []}
+    for passes in [PLAIN, LAZY] * 7:
+        start = time.process_time()
+        kmeanspp(x, 30, 1, passes)
+        took[passes].append(time.process_time() - start)
+    assert min(took[LAZY]) < 2 * min(took[PLAIN])
 
 
 def test_nearly_all_weights_vanish():

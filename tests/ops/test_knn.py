@@ -178,15 +178,9 @@ def test_copies_are_at_distance_zero(backend):
     np.testing.assert_allclose(distances[:, 1], brute_force(x, x, 2, "l2")[0][:, 1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_copies_are_looked_for_where_a_pool_is_full_of_them(metric, device, backend, monkeypatch):
-    """20,000 copies of a row, 6,000 of another: equal queries are searched again once, k copies of a row compared."""
-    x = cloud(27_000, 6)
-    x[:2] *= 3  # so that by inner product too they are near themselves
-    heaps = np.random.default_rng(1).permutation(27_000)[:26_000]
-    x[heaps[:20_000]], x[heaps[20_000:]] = x[0], x[1]
-    heaps = np.sort(heaps[:20_000]), np.sort(heaps[20_000:])
-    queries = np.concatenate([x[:21_000], x[heaps[0][:200]] + 1e-3 * cloud(200, 6, 2)]).astype("f4")
+@pytest.fixture
+def work(monkeypatch):
+    """How many queries are searched again, and pairs compared directly: lists that grow."""
     searched, proved = [], EXACT._proved
     compared, nearest_pairs = [], EXACT._nearest_pairs
     monkeypatch.setattr(EXACT, "_proved", lambda q, *rest: searched.append(len(q)) or proved(q, *rest))
@@ -195,16 +189,47 @@ def test_copies_are_looked_for_where_a_pool_is_full_of_them(metric, device, back
         "_nearest_pairs",
         lambda q, x, pairs, *rest: compared.append(len(pairs)) or nearest_pairs(q, x, pairs, *rest),
     )
+    return searched, compared
+
+
+def check_against_all_pairs(found, queries, x, k, metric, some):
+    """The answers of some of the queries, told as all distances are."""
+    queries, x = torch.from_numpy(queries[some]), torch.from_numpy(x)
+    expected = torch.stack([NEAREST.told(x, q, metric) for q in queries])
+    order = expected.argsort(dim=1, stable=True, descending=metric == "ip")[:, :k]
+    np.testing.assert_array_equal(torch.as_tensor(found.indices).cpu()[some], order)
+    np.testing.assert_array_equal(torch.as_tensor(found.distances).cpu()[some], expected.gather(1, order))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_copies_are_looked_for_where_a_pool_is_full_of_them(metric, device, backend, work):
+    """20,000 copies of a row, 6,000 of another: equal queries are searched again once, k copies of a row compared."""
+    x = cloud(27_000, 6)
+    x[:2] *= 3  # so that by inner product too they are near themselves
+    heaps = np.random.default_rng(1).permutation(27_000)[:26_000]
+    x[heaps[:20_000]], x[heaps[20_000:]] = x[0], x[1]
+    if metric == "cosine":  # copies of any length
+        x *= 2.0 ** np.random.default_rng(2).integers(-9, 9, (27_000, 1))
+    queries = np.concatenate([x[:21_000], x[np.sort(heaps[:200])] * (1 + 1e-3 * cloud(200, 6, 2))]).astype("f4")
     who = backend if device == "cpu" else "exact"
-    distances, indices = ops.knn(
-        torch.from_numpy(queries).to(device), torch.from_numpy(x).to(device), 9, metric=metric, backend=who
-    )
+    q, database = (torch.from_numpy(y).to(device) for y in (queries, x))
+    found = ops.knn(q, database, 9, metric=metric, backend=who)
     some = np.concatenate([np.arange(0, 21_000, 300), np.arange(21_000, 21_200, 20)])
-    expected = torch.stack([NEAREST.told(torch.from_numpy(x), torch.from_numpy(queries[i]), metric) for i in some])
-    order = expected.argsort(dim=1, stable=True, descending=metric == "ip")[:, :9]
-    np.testing.assert_array_equal(indices.cpu()[some], order)
-    np.testing.assert_array_equal(distances.cpu()[some], expected.gather(1, order))
+    check_against_all_pairs(found, queries, x, 9, metric, some)
+    searched, compared = work
     assert 0 < sum(searched) < 2000 and sum(compared) < 100 * sum(searched)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_heap_of_copies_costs_k_rows_whatever_the_tiles(metric, backend, work):
+    x, k = cloud(60_000, 3), 200
+    x[0] *= 3 / np.linalg.norm(x[0])
+    x[np.random.default_rng(1).permutation(60_000)[:55_000]] = x[0]
+    queries = x[:1] + 1e-3 * cloud(100, 3, 1)
+    found = ops.knn(queries, x, k, metric=metric, backend=backend)
+    check_against_all_pairs(found, queries, x, k, metric, [0, 50, 99])
+    searched, compared = work
+    assert sum(searched) == 100 and sum(compared) < 2 * k * 100, "not k of each of 15 tiles"
 
 
 def test_a_row_of_zeros_is_at_cosine_distance_one(backend):
