@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from autoal.distributed.ranks import Ranks
 
 Facts = dict[str, Any]
+Kept = TypeVar("Kept")
 
 
-def agree(ranks: Ranks, op: str, find: Callable[[], tuple[Facts, Facts]]) -> list[Facts]:
+def agree(ranks: Ranks, op: str, find: Callable[[], tuple[Facts, Facts, Kept]]) -> tuple[list[Facts], Kept]:
     """Shares what ``find()`` gives: facts that must be alike on all ranks, and facts of this rank's own.
 
     Returns:
-        The own facts of every rank.
+        The own facts of every rank; and the third of what ``find`` gives, which is not shared.
 
     Raises:
         TypeError, ValueError: Whatever ``find`` raises here.
         ValueError: If it raised on another rank, or the ranks differ; the same on all ranks.
     """
-    error: TypeError | ValueError | None = None
-    alike, own = Facts(), Facts()
+    what = f"all to begin with {op}"
     try:
-        alike, own = find()
-    except (TypeError, ValueError) as mine:  # the others are waiting to be told
-        error = mine
-    told = ranks.share({"op": op, "error": error and str(error), "alike": alike, "own": own}, f"all to begin with {op}")
-    if error is not None:
-        raise error
+        alike, own, kept = find()
+    except (TypeError, ValueError) as error:  # the others are waiting to be told
+        ranks.share({"op": op, "error": str(error), "alike": {}, "own": {}}, what)
+        raise
+    told = ranks.share({"op": op, "error": "", "alike": alike, "own": own}, what)
     raise_any(told)
     compare([{"op": each["op"], **each["alike"]} for each in told])
-    return [each["own"] for each in told]
+    return [each["own"] for each in told], kept
 
 
 def raise_any(told: list[Facts]) -> None:

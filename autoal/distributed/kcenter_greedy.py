@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from autoal import checks
 from autoal.distributed import agreement
@@ -84,9 +85,10 @@ def kcenter_greedy(
     """
     ranks = Ranks.of(group, timeout)
 
-    def find() -> tuple[agreement.Facts, agreement.Facts]:
+    def find() -> tuple[agreement.Facts, agreement.Facts, Tensor]:
         checks.check_choice(metric, "metric", ("l2", "cosine"))
-        alike, own = describe(shard_matrix(shard))
+        x = shard_matrix(shard)
+        alike, own = describe(x)
         alike["k"] = checks.as_count(k, "k")
         alike["metric"] = metric
         alike["seed"] = checks.as_count(seed, "seed", high=contract.MAX_SEED)
@@ -97,10 +99,10 @@ def kcenter_greedy(
         if not checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds must be at least 0; got {checkpoint_seconds}")
         alike["checkpoint (given or not)"] = checkpoint is not None
-        return alike, own
+        return alike, own, x
 
-    own = agreement.agree(ranks, "kcenter_greedy", find)
-    part = Shard.of(shard_matrix(shard), metric, ranks, own)
+    own, x = agreement.agree(ranks, "kcenter_greedy", find)
+    part = Shard.of(x, metric, ranks, own)
     centers = np.sort(checks.as_indices(() if labeled is None else labeled, "labeled", part.total))
     if first is not None:
         first = checks.as_count(first, "first", high=part.total - 1, of="the rows of the pool")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from autoal import checks
 from autoal.distributed import agreement
@@ -64,15 +65,16 @@ def kmeanspp(
     """
     ranks = Ranks.of(group, timeout)
 
-    def find() -> tuple[agreement.Facts, agreement.Facts]:
-        alike, own = describe(shard_matrix(shard))
+    def find() -> tuple[agreement.Facts, agreement.Facts, Tensor]:
+        x = shard_matrix(shard)
+        alike, own = describe(x)
         alike["k"] = checks.as_count(k, "k")
         alike["seed"] = checks.as_count(seed, "seed", high=contract.MAX_SEED)
         alike["first"] = None if first is None else checks.as_count(first, "first")
-        return alike, own
+        return alike, own, x
 
-    own = agreement.agree(ranks, "kmeanspp", find)
-    part = Shard.of(shard_matrix(shard), "l2", ranks, own)
+    own, x = agreement.agree(ranks, "kmeanspp", find)
+    part = Shard.of(x, "l2", ranks, own)
     k = contract.check_k(k, part.total)
     if first is not None:
         first = checks.as_count(first, "first", high=part.total - 1, of="the rows of the pool")

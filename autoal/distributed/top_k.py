@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from autoal import checks
 from autoal.distributed import agreement
@@ -45,12 +46,12 @@ def top_k(scores_shard: Any, k: int, *, group: Any = None, timeout: float = 300.
     """
     ranks = Ranks.of(group, timeout)
 
-    def find() -> tuple[agreement.Facts, agreement.Facts]:
+    def find() -> tuple[agreement.Facts, agreement.Facts, Tensor]:
         scores = checks.as_floats(scores_shard, "scores_shard", "[N]")
         missing = torch.isnan(scores).nonzero()[:, 0].tolist()
-        return {"k": checks.as_count(k, "k")}, {"rows": len(scores), "missing": missing}
+        return {"k": checks.as_count(k, "k")}, {"rows": len(scores), "missing": missing}, scores.float().cpu()
 
-    own = agreement.agree(ranks, "top_k", find)
+    own, kept = agreement.agree(ranks, "top_k", find)
     starts = np.cumsum([0, *(each["rows"] for each in own)])
     missing = [int(start) + row for start, each in zip(starts, own, strict=False) for row in each["missing"]]
     if missing:
@@ -59,7 +60,7 @@ def top_k(scores_shard: Any, k: int, *, group: Any = None, timeout: float = 300.
         )
     k = contract.check_k(k, int(starts[-1]))
 
-    scores = checks.as_floats(scores_shard, "scores_shard", "[N]").float().cpu().numpy()
+    scores = kept.numpy()
     best = highest(scores, k)
     told = np.empty(len(best), np.dtype([("score", np.float32), ("id", np.int64)]))
     told["score"], told["id"] = scores[best], best + starts[ranks.rank]

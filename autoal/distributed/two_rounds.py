@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from autoal import checks
 from autoal.distributed import agreement
@@ -64,16 +65,17 @@ def kcenter_two_rounds(
     """
     ranks = Ranks.of(group, timeout)
 
-    def find() -> tuple[agreement.Facts, agreement.Facts]:
+    def find() -> tuple[agreement.Facts, agreement.Facts, Tensor]:
         checks.check_choice(metric, "metric", ("l2", "cosine"))
-        alike, own = describe(shard_matrix(shard))
+        x = shard_matrix(shard)
+        alike, own = describe(x)
         alike["k"] = checks.as_count(k, "k")
         alike["metric"] = metric
         alike["seed"] = checks.as_count(seed, "seed", high=contract.MAX_SEED)
-        return alike, own
+        return alike, own, x
 
-    own = agreement.agree(ranks, "kcenter_two_rounds", find)
-    part = Shard.of(shard_matrix(shard), metric, ranks, own)
+    own, x = agreement.agree(ranks, "kcenter_two_rounds", find)
+    part = Shard.of(x, metric, ranks, own)
     k = contract.check_k(k, part.total)
     if k == 0:
         nothing = torch.empty(0, dtype=torch.int64)

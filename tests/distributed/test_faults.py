@@ -54,6 +54,10 @@ def test_a_rank_fails_by_itself(mortal):
     assert isinstance(other, RanksError) and "waited 1 s (timeout: 1) for" in str(other)
 
 
+def test_ctrl_c_ends_the_wait_for_others(mortal):
+    assert mortal(2).call(2, "interrupted")[0] < 2  # milliseconds on an idle machine
+
+
 def test_all_are_killed_and_others_go_on(mortal, world, tmp_path):
     """Two die in the middle; three go on, then four from there to more picks, then one alone."""
     path = tmp_path / "picks.json"

@@ -8,6 +8,7 @@ from ranks import sizes_of
 from scipy.stats import chi2_contingency
 
 from autoal import distributed, ops
+from autoal.distributed import arrivals
 from autoal.distributed.arrivals import Sampler
 from autoal.distributed.ranks import Ranks
 from autoal.distributed.shard import Shard
@@ -52,10 +53,30 @@ def test_any_number_of_ranks_makes_the_same_picks(world, name):
     assert len(sizes) == 4 and answer[1].collectives < 200
 
 
-def test_the_law_of_triples():
+@pytest.mark.parametrize("size", [2, arrivals.SMALLEST])  # all picks in one window, or windows between them
+def test_the_law_of_triples(monkeypatch, size):
+    monkeypatch.setattr(arrivals, "SMALLEST", size)
+    monkeypatch.setattr(arrivals, "LARGEST", size)
     x = np.array([[0, 0], [1, 0], [0, 2], [3, 3], [3, 3], [-4, 1], [0, 0.5]], np.float32)
     law = enumerate_law(squared_distances(x), np.full(7, 1 / 7))
-    check_law([alone(x, 3, seed) for seed in range(2500)], law)
+    check_law([alone(x, 3, seed) for seed in range(1500)], law)
+
+
+def test_a_gap_that_was_looked_at_is_not_used_again(monkeypatch):
+    """That no arrival came any more says something of it; the law would be off by too little to be seen in picks."""
+    window, seen = Sampler._window, []
+
+    def watched(self, found):
+        window(self, found)
+        ids, place = np.unique(found["id"], return_inverse=True)
+        last = np.full(len(ids), -1)
+        np.maximum.at(last, place, found["number"])
+        np.testing.assert_array_equal(self._number[ids], last + 2)
+        seen.append(int((np.bincount(place) > 1).sum()))
+
+    monkeypatch.setattr(Sampler, "_window", watched)
+    alone(family("heavy"), 200, 0)
+    assert len(seen) > 3 and max(seen) > 0, "rows with several arrivals were to be among them"
 
 
 def test_late_picks_have_the_law_of_plain_passes():

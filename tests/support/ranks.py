@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
+import time
 import traceback
 import warnings
 from multiprocessing.connection import Connection, wait
@@ -172,3 +174,22 @@ def two_rounds(rank, group, pool, sizes, options):
     from autoal import distributed
 
     return tuple(distributed.kcenter_two_rounds(split(pool, sizes, rank), group=group, **options))
+
+
+def interrupted(rank, group):
+    """Seconds after which Ctrl-C ends the wait of the lowest rank for the others, which never come."""
+    from autoal import distributed
+
+    if rank > 0:
+        return None
+    pressed = []
+
+    def press():
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Timer(0.5, press).start()
+    try:
+        distributed.top_k(np.ones(3, np.float32), 1, group=group, timeout=30)
+    except KeyboardInterrupt:
+        return time.monotonic() - pressed[0]
