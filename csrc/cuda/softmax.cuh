@@ -87,7 +87,7 @@ __device__ __forceinline__ void sum_up(float& z, float& s, float (&x)[kRuns][kRu
     });
 }
 
-// One more part of a row, of numbers whose class is class_of(place). So are parts.
+// One more part of a row, of numbers whose class is class_of(place); it too is summed apart.
 template <int kRuns, int kRun, class ClassOf>
 __device__ __forceinline__ void add(Sums& r, float (&x)[kRuns][kRun], int runs, bool probs, const ClassOf& class_of) {
   const float before = origin_of(r.first);
