@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoal import models, ops, strategies
+    from autoal.embedding import embed
     from autoal.learner import ActiveLearner, Round
     from autoal.oracle import DataSetOracle, NoisyOracle
     from autoal.pool import Pool
@@ -31,6 +32,7 @@ _HOME = {
     "Query": "autoal.types",
     "Round": "autoal.learner",
     "Strategy": "autoal.strategies",
+    "embed": "autoal.embedding",
     "select": "autoal.selection",
 }
 _MODULES = ("models", "ops", "strategies")
@@ -46,6 +48,7 @@ __all__ = [
     "Query",
     "Round",
     "Strategy",
+    "embed",
     "models",
     "ops",
     "select",
