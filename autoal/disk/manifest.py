@@ -102,12 +102,11 @@ class Manifest:
         Raises:
             ValueError: If it is missing, damaged, or names files outside its folder.
         """
-        with hostile.opened(path, follow=False) as file:
-            text = file.read(MAX_BYTES + 1)
         try:
-            if len(text) > MAX_BYTES:
-                raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
-            return _parse(hostile.json_object(text))
+            with hostile.opened(path, follow=False) as file:
+                if hostile.size_of(file) > MAX_BYTES:
+                    raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+                return _parse(hostile.json_object(file.read()))
         except ValueError as error:
             raise ValueError(f"{path} is no readable manifest of a pool ({error})") from None
 

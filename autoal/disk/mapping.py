@@ -20,6 +20,8 @@ from torch import Tensor
 from autoal import checks
 from autoal.disk.layout import NotMappableError
 
+# The kernel serves files by pages of this size where addresses and places in the file agree modulo it.
+HUGE_PAGE = 1 << 21
 MAP_FIXED = 0x10  # the same on Linux and macOS; Python's mmap cannot name an address and has no such constant
 MAP_FAILED = ctypes.c_void_p(-1).value
 
@@ -50,14 +52,15 @@ def mapped(parts: Sequence[Part]) -> Tensor:
             raise NotMappableError(f"{part.file.name} and the file before it do not meet at a memory page")
         end += part.length
     # Nobody can write to it, so it counts as no memory; Python's object unmaps all of it, whatever lies there by then.
-    reserved = mmap.mmap(-1, end, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+    reserved = mmap.mmap(-1, end + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
     memory = np.frombuffer(reserved, np.uint8)
-    place = memory.ctypes.data
+    begin = (parts[0].offset - lead - memory.ctypes.data) % HUGE_PAGE
+    place = memory.ctypes.data + begin
     for part in parts:
         ahead = lead if part is parts[0] else 0
         _map_at(place, part.file, part.offset - ahead, part.length + ahead)
         place += part.length + ahead
-    return checks.tensor_of(memory[lead:])
+    return checks.tensor_of(memory[begin + lead : begin + end])
 
 
 def _map_at(address: int, file: BinaryIO, offset: int, length: int) -> None:

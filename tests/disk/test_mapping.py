@@ -42,6 +42,11 @@ def test_a_single_part_may_begin_anywhere(files):
         assert mapped([Part(files[0], offset, length)]).numpy().tobytes() == whole[offset : offset + length]
 
 
+@pytest.mark.parametrize("offset", [0, 128, PAGE + 1, 3 * PAGE])
+def test_addresses_agree_with_places_in_the_file_so_that_huge_pages_can_serve(files, offset):
+    assert mapped([Part(files[0], offset, 100)]).data_ptr() % mapping.HUGE_PAGE == offset
+
+
 @pytest.mark.parametrize(
     "parts", [[(0, PAGE + 1), (0, 5)], [(0, PAGE), (1, 5)], [(1, PAGE), (0, 5)], [(0, PAGE), (0, 100), (0, 5)]]
 )
