@@ -77,7 +77,7 @@ class Pool(checks.HoldsRows):
         path: str | Path,
         x: Any,
         *,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         shard_rows: int | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> Pool:
@@ -105,6 +105,7 @@ class Pool(checks.HoldsRows):
             dtype = FLOATS[checks.check_choice(dtype, "dtype", tuple(FLOATS))]
         if dtype is not None and dtype not in FLOATS.values():
             raise ValueError(f"dtype must be one of {', '.join(FLOATS)}, got {name_of(dtype)}")
+        columns = [columns] if isinstance(columns, str) else columns
         writer.write(Path(path), sources.of(x, columns), shard_rows=shard_rows, dtype=dtype)
         return Pool.open(path)
 

@@ -222,7 +222,7 @@ def test_files_of_others_that_are_no_whole_pages_are_refused_or_copied(tmp_path,
         save({"features": torch.from_numpy(x[first : first + 250])}, foreign / f"part-{number}.safetensors")
     refused(foreign, "no manifest.json", "autoal pool import")
     assert np.array_equal(Pool.open(foreign, copy=None).x.numpy(), x)
-    assert np.array_equal(Pool.write(tmp_path / "pool", foreign, columns=["features"], shard_rows=1).x.numpy(), x)
+    assert np.array_equal(Pool.write(tmp_path / "pool", foreign, columns="features", shard_rows=1).x.numpy(), x)
     with pytest.raises(ValueError, match="holds no tensor 'embeddings', but 1: 'features'"):
         Pool.write(tmp_path / "other", foreign, columns=["embeddings"])
     single = Pool.open(foreign / "part-0.safetensors").x

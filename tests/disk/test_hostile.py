@@ -1,6 +1,5 @@
 """Files that lie about themselves: refused by a ValueError, whatever they hold; what is opened can be read."""
 
-import copy
 import json
 import math
 import struct
@@ -11,14 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pools import SHARD_ROWS, numbers
+from mutations import HUGE, changed
 
 from autoal import Pool
 from autoal.disk import hostile, npy, tensors
-from autoal.disk.manifest import Manifest
 
 MANY = settings(max_examples=300)
-HUGE = [-1, 0, 1, 2, 3, 4, 2**31, 2**32 + 1, 2**61, 2**62, 2**63, 2**64, 10**30]
 
 
 def opens_or_refuses(name, data, *, others=()):
@@ -147,37 +144,6 @@ def tensor_file(header, body=b"", length=None):
 
 
 TENSOR = {"x": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.floats()
-    | st.sampled_from(HUGE)
-    | st.text(max_size=3)
-    | st.sampled_from(["F32", "F64", "BF16"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
-    max_leaves=5,
-)
-
-
-@st.composite
-def changed(draw, value):
-    """The JSON value with one part replaced, removed or added."""
-    value = copy.deepcopy(value)
-    place = value
-    while True:
-        keys = list(place) if isinstance(place, dict) else range(len(place))
-        if not keys:
-            return value
-        key = draw(st.sampled_from(list(keys)))
-        if not isinstance(place[key], (dict, list)) or draw(st.booleans()):
-            break
-        place = place[key]
-    if isinstance(place, dict) and draw(st.booleans()):
-        old = place.pop(key)
-        place[draw(st.text(max_size=3))] = old
-    else:
-        place[key] = draw(JSON)
-    return value
 
 
 @MANY
@@ -245,73 +211,3 @@ def test_safetensors_says_what_is_wrong(tmp_path, data, words):
     path.write_bytes(data)
     with pytest.raises(ValueError, match=words):
         Pool.open(path)
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pool")
-    Pool.write(folder, numbers(), shard_rows=SHARD_ROWS)
-    return folder, json.loads((folder / "manifest.json").read_text())
-
-
-@MANY
-@given(data=st.data())
-def test_manifests(pool, data):
-    folder, whole = pool
-    value = data.draw(changed(whole))
-    (folder / "manifest.json").write_text(json.dumps(value))
-    try:
-        found = Pool.open(folder)
-    except ValueError as error:
-        assert str(folder) in str(error)
-    else:
-        assert found.x.shape == (600, 64)
-        found.x.numpy().tobytes()
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"version": 2}, "version 1"),
-        ({"version": True}, "version 1"),
-        ({"rows": 601}, "promises 601 rows, its shards hold 600"),
-        ({"row_shape": [32]}, "the manifest promises"),
-        ({"row_shape": [2**62, 2**62]}, "the manifest promises"),
-        ({"row_shape": [0]}, "a pool holds"),
-        ({"dtype": "float16"}, "the manifest promises"),
-        ({"dtype": "object"}, "dtype must be one of"),
-        ({"shards": [], "rows": 0}, "pool without rows"),
-        ({"more": 1}, "'more' is unknown"),
-    ],
-)
-def test_manifests_say_what_is_wrong(pool, change, words):
-    folder, whole = pool
-    (folder / "manifest.json").write_text(json.dumps(whole | change))
-    with pytest.raises(ValueError, match=words):
-        Pool.open(folder)
-
-
-OUTSIDE = ["../a.safetensors", "/etc/passwd", "a/b.safetensors", "..", "", ".a.safetensors", "a\0.safetensors", "a.npy"]
-
-
-@pytest.mark.parametrize("name", [*OUTSIDE, "a" * 200 + ".safetensors"])
-def test_shards_lie_in_their_folder(pool, name):
-    folder, whole = pool
-    value = copy.deepcopy(whole)
-    value["shards"][1]["name"] = name
-    (folder / "manifest.json").write_text(json.dumps(value))
-    with pytest.raises(ValueError, match=r"must be a file NAME\.safetensors of the folder"):
-        Pool.open(folder)
-    value["shards"][1]["name"] = value["shards"][0]["name"]
-    (folder / "manifest.json").write_text(json.dumps(value))
-    with pytest.raises(ValueError, match="a shard comes twice"):
-        Pool.open(folder)
-
-
-def test_manifests_are_no_larger_than_they_need_be(tmp_path):
-    (tmp_path / "manifest.json").write_bytes(b"[" * (1 << 25))
-    with pytest.raises(ValueError, match="more than"):
-        Manifest.read(tmp_path / "manifest.json")
-    (tmp_path / "manifest.json").write_bytes(b"[" * (1 << 20))
-    with pytest.raises(ValueError, match="nested too deeply"):
-        Manifest.read(tmp_path / "manifest.json")
