@@ -11,6 +11,7 @@ from pools import SHARD_ROWS, in_child, numbers
 
 import autoal
 from autoal import Pool, ops
+from autoal.disk import tensors
 from autoal.strategies import STRATEGIES
 
 
@@ -236,6 +237,17 @@ def test_files_of_others_that_are_no_whole_pages_are_refused_or_copied(tmp_path,
     (foreign / "manifest.json").write_text(json.dumps(manifest))
     refused(foreign, "do not meet at a memory page", "autoal pool import")
     assert np.array_equal(Pool.open(foreign, copy=None).x.numpy(), x)
+
+
+def test_numbers_in_the_middle_of_others_are_refused_or_copied(tmp_path, x):
+    for length in (65537, 65538):
+        folder = tmp_path / str(length)
+        Pool.write(folder, x)
+        shard = folder / "shard-00000.safetensors"
+        shard.write_bytes(tensors.header("x", torch.float32, x.shape, length) + x.tobytes())
+        for path in (folder, shard):
+            refused(path, f"numbers at byte {length}", "autoal pool import")
+            assert np.array_equal(Pool.open(path, copy=None).x.numpy(), x)
 
 
 def test_our_shards_are_read_by_the_safetensors_package(folder, x):

@@ -103,8 +103,6 @@ def _file(path: Path) -> Tensor:
     with hostile.opened(path) as file:
         if path.suffix == ".safetensors":
             layout = tensors.only(file, None)
-            if layout.offset % layout.dtype.itemsize:
-                raise NotMappableError(f"{path} has numbers that begin in the middle of one")
         else:
             header = npy.read_header(file)
             found = header.layout()
@@ -123,4 +121,6 @@ def _rows(parts: list[Part], layout: Layout) -> Tensor:
         check_rows(layout.dtype, layout.shape[1:])
     except ValueError as error:
         raise NotMappableError(f"{name}: {error}") from None
+    if parts[0].offset % layout.dtype.itemsize:  # kernels read whole numbers
+        raise NotMappableError(f"{name} has its numbers at byte {parts[0].offset}, in the middle of one")
     return mapped(parts).view(layout.dtype).view(layout.shape)

@@ -12,6 +12,7 @@ from pools import SHARD_ROWS, in_child, killed_at, numbers
 
 from autoal import Pool
 from autoal.disk import sources, writer
+from autoal.disk.manifest import FINISHED, Manifest
 from autoal.disk.mapping import HUGE_PAGE
 
 X = numbers(1100)
@@ -126,6 +127,21 @@ def test_only_the_same_is_continued(tmp_path):
         Pool.write(tmp_path, X)
     with pytest.raises(ValueError, match="path must be a folder"):
         Pool.write(tmp_path / "file", X)
+
+
+def test_a_function_that_knows_more_rows_the_second_time_is_continued(tmp_path, monkeypatch):
+    write = Manifest.write
+
+    def cut_off(manifest, path):
+        if path.name == FINISHED:
+            raise KeyboardInterrupt
+        write(manifest, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, "write", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            Pool.write(tmp_path, lambda start: iter([X[start:600]]), shard_rows=SHARD_ROWS)
+    assert np.array_equal(Pool.write(tmp_path, lambda start: iter([X[start:]])).x.numpy(), X)
 
 
 def failing(x, row):
