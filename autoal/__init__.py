@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoal import distributed, models, ops, strategies
+    from autoal.embedding import embed
     from autoal.learner import ActiveLearner, Round
     from autoal.oracle import DataSetOracle, NoisyOracle
     from autoal.pool import Pool
@@ -31,6 +32,7 @@ _HOME = {
     "Query": "autoal.types",
     "Round": "autoal.learner",
     "Strategy": "autoal.strategies",
+    "embed": "autoal.embedding",
     "select": "autoal.selection",
 }
 _MODULES = ("distributed", "models", "ops", "strategies")
@@ -47,6 +49,7 @@ __all__ = [
     "Round",
     "Strategy",
     "distributed",
+    "embed",
     "models",
     "ops",
     "select",

@@ -18,6 +18,12 @@ MAX_NAMED_ROWS = 5
 LARGEST_SQUARE = torch.finfo(torch.float32).max / 8
 
 
+class HoldsRows:
+    """What may be given for an array of its rows ``x``: a ``Pool``."""
+
+    x: Tensor
+
+
 def how_to_install(extra: str) -> str:
     """The command that brings an extra."""
     return f"pip install 'autoal[{extra}]' (in a checkout: '.[{extra}]')"
@@ -48,7 +54,7 @@ def as_floats(value: Any, name: str, shape: str) -> Tensor:
     """``value`` as a tensor of float32, float16 or bfloat16 on its own device; without a copy where possible.
 
     Args:
-        value: numpy array (or memory map), torch tensor or nested sequence; float64 becomes float32.
+        value: numpy array (or memory map), torch tensor, ``Pool`` or nested sequence; float64 becomes float32.
         name: The argument's name, for the error.
         shape: The axes it must have, such as ``"[N, D]"``.
 
@@ -56,6 +62,8 @@ def as_floats(value: Any, name: str, shape: str) -> Tensor:
         TypeError: If it is no array of floating point numbers.
         ValueError: If the number of axes differs.
     """
+    if isinstance(value, HoldsRows):
+        value = value.x
     if not isinstance(value, (np.ndarray, Tensor)):
         if not isinstance(value, (Sequence, np.generic)) or isinstance(value, (str, bytes)):
             raise TypeError(f"{name} must be {shape} float, a numpy array or torch tensor, got {describe(value)}")
@@ -147,12 +155,12 @@ def as_bool(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def require_finite(values: Tensor, name: str, *, squares: bool = False) -> None:
+def require_finite(values: Tensor, name: str, *, squares: bool = False, first: int = 0) -> None:
     """Raises ValueError naming the first rows of ``values`` [N, ...] with NaN or Inf, or squares that overflow.
 
-    ``squares``: whether these are looked at. Reads in slices: O(1) memory.
+    ``squares``: whether these are looked at. ``first``: the number of the first row. Reads in slices: O(1) memory.
     """
-    step = max(1, (1 << 22) // max(1, values[:1].numel()))
+    step = max(1, (1 << 20) // max(1, values[:1].numel()))
     for start in range(0, len(values), step):
         part = values[start : start + step].reshape(min(step, len(values) - start), -1)
         suspicious = ~(part.float().square().sum(1) <= LARGEST_SQUARE)  # NaN compares false
@@ -160,9 +168,9 @@ def require_finite(values: Tensor, name: str, *, squares: bool = False) -> None:
             rows = suspicious.nonzero()[:, 0]
             bad = (~torch.isfinite(part[rows])).any(1)
             if bool(bad.any()):
-                listed = name_rows((rows[bad] + start).tolist())
+                listed = name_rows((rows[bad] + first + start).tolist())
                 raise ValueError(f"{name} holds NaN or Inf in {listed}: remove or repair them")
-            listed = name_rows((rows + start).tolist())
+            listed = name_rows((rows + first + start).tolist())
             raise ValueError(f"{name} is too large in {listed}: squared distances overflow float32, so scale it down")
 
 

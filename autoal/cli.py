@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "compare strategies on data sets: learning curves, statistics, pictures, a report",
     "compare": "the same, or statistics and a report over the results of earlier runs",
     "select": "say which samples of your own pool to label next",
+    "pool": "write embeddings to disk so that they can be mapped, look at them, check them",
     "strategies": "what strategies there are and what each needs",
     "datasets": "what data sets there are and where they come from",
     "doctor": "what is installed, which backends are live, and why not",
@@ -28,6 +29,7 @@ EXAMPLES = """examples:
   autoal run --dataset path/to/set.npz --out results/mine        (arrays x_train, y_train, x_test, y_test)
   autoal compare results/digits results/mine --out results/both
   autoal select --embeddings e.npy --labeled labeled.npy --labels y.npy -n 100 --out picks.csv
+  autoal pool import e.parquet POOL && autoal select --embeddings POOL --strategy kcenter -n 100
 """
 
 
@@ -74,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.call(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        hint = "; the same command goes on where it was" if command in ("run", "compare") else ""
+        hint = "; the same command goes on where it was" if command in ("run", "compare", "pool") else ""
         print(f"autoal: interrupted{hint}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of stdout has gone: its business

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from autoal import checks
+from autoal.disk import opening, sources, writer
+from autoal.disk.layout import FLOATS, name_of
 
 
-class Pool:
-    """Samples x [N, ...] with the labels known so far.
+class Pool(checks.HoldsRows):
+    """Samples x [N, ...] with the labels known so far. Ops, ``Outputs`` and ``select`` take it for its samples.
 
     Args:
         x: [N, D] float features, or [N, H, W] / [N, H, W, 3] images (uint8, or float in [0, 1]).
@@ -27,11 +32,82 @@ class Pool:
     """
 
     def __init__(self, x: Any) -> None:
-        self.x = as_samples(x, "x")
-        if len(self.x) == 0:
+        samples = as_samples(x, "x")
+        if len(samples) == 0:
             raise ValueError("x must hold at least one sample, got none")
-        self._class_of = np.full(len(self.x), -1, np.int64)
+        self._begin(samples)
+
+    def _begin(self, x: Tensor) -> None:
+        self.x = x
+        self._class_of = np.full(len(x), -1, np.int64)
         self.labeled = np.empty(0, np.int64)
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = False, copy: bool | None = False) -> Pool:
+        """The pool in a folder that ``write`` made, an ``.npy`` or a ``.safetensors`` file, mapped into memory.
+
+        Nothing is unpickled. Of a folder, headers and sizes are looked at, and its writer has looked at the numbers;
+        those of a single file are read once, since nobody has.
+
+        Args:
+            path: The folder or file. It must not shrink while the pool is in use, nor may ``x`` be written to: memory
+                maps answer either by ending the process.
+            verify: Whether all of it is read and compared with the checksums.
+            copy: False: what cannot be mapped is refused (other dtypes, Fortran order, Parquet, Arrow). None: that is
+                copied into memory. True: everything is.
+
+        Raises:
+            MissingExtraError: If Parquet or Arrow is to be copied and pyarrow is not installed.
+            ValueError: If there is no such pool, it is damaged or unfinished, cannot be mapped, or holds NaN or Inf.
+        """
+        try:
+            rows = opening.open_rows(path, copy=copy)
+            if verify:
+                opening.verify(path, rows)
+            elif not Path(path).is_dir():
+                opening.require_finite(rows, str(path))
+        except ValueError as error:
+            raise ValueError(f"path: {error}") from None
+        pool = cls.__new__(cls)
+        pool._begin(rows)
+        return pool
+
+    @staticmethod
+    def write(
+        path: str | Path,
+        x: Any,
+        *,
+        columns: str | Sequence[str] | None = None,
+        shard_rows: int | None = None,
+        dtype: torch.dtype | str | None = None,
+    ) -> Pool:
+        """Writes rows to a folder, batch by batch, and opens it.
+
+        A call that was cut off leaves whole shards and no pool; the same call goes on where it was.
+
+        Args:
+            path: The folder, empty or not there yet.
+            x: An array, tensor or ``Pool``; the path of an ``.npy``, ``.safetensors``, Parquet or Arrow file, or of a
+                folder of them; a data set of Hugging Face's; batches [n, ...] one after the other; or, so that nothing
+                is computed again when it goes on, a function that gives the batches from a row on.
+            columns: Of Parquet, Arrow or a data set: the column of lists, or those of numbers. Of safetensors: the
+                tensor.
+            shard_rows: Rows of a file; rounded up to whole memory pages, a gigabyte by default.
+            dtype: float32, float16 or bfloat16, as which features are stored; by default as they come, and float64 and
+                integers as float32.
+
+        Raises:
+            MissingExtraError: If pyarrow is needed and not installed.
+            TypeError: If ``x`` is nothing of these.
+            ValueError: If rows hold NaN or Inf, naming them, or the folder holds anything else.
+        """
+        if isinstance(dtype, str):
+            dtype = FLOATS[checks.check_choice(dtype, "dtype", tuple(FLOATS))]
+        if dtype is not None and dtype not in FLOATS.values():
+            raise ValueError(f"dtype must be one of {', '.join(FLOATS)}, got {name_of(dtype)}")
+        columns = [columns] if isinstance(columns, str) else columns
+        writer.write(Path(path), sources.of(x, columns), shard_rows=shard_rows, dtype=dtype)
+        return Pool.open(path)
 
     def __len__(self) -> int:
         return len(self.x)

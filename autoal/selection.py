@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from autoal.pool import Pool
 from autoal.strategies import Strategy, resolve
 from autoal.types import Context, Outputs, Query
 
@@ -21,7 +22,7 @@ def select(
     labeled: Any = (),
     labels: Any = None,
     n_classes: int | None = None,
-    inputs: Tensor | None = None,
+    inputs: Tensor | Pool | None = None,
     seed: int = 0,
 ) -> Query:
     """Which samples to label next.

@@ -138,7 +138,7 @@ class Context:
         *,
         n_classes: int | None = None,
         seed: int = 0,
-        inputs: Tensor | None = None,
+        inputs: Tensor | checks.HoldsRows | None = None,
     ) -> Context:
         """Checks the parts and puts them together; n_classes defaults to what outputs and labels show.
 
@@ -162,6 +162,8 @@ class Context:
             known = n_classes
         if known is not None and seen > known:
             raise ValueError(f"labels must lie in [0, {known}), the classes; got {seen - 1}")
+        if isinstance(inputs, checks.HoldsRows):
+            inputs = inputs.x
         if inputs is not None and len(inputs) != len(outputs):
             raise ValueError(f"inputs must have one row for each of the {len(outputs)} samples, got {len(inputs)}")
         seed = checks.as_count(seed, "seed", low=0, high=2**63 - 1)

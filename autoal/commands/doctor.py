@@ -17,6 +17,7 @@ PACKAGES = (
     "faiss-cpu",
     "faiss-gpu",
     "pillow",
+    "pyarrow",
     "rdata",
     "safetensors",
     "tokenizers",

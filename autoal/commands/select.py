@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from autoal import files, ops
+from autoal.disk import columnar, npy, opening
 from autoal.selection import select
 from autoal.strategies import resolve
 from autoal.types import Outputs, Query
+
+ROWS = (".safetensors", *columnar.SUFFIXES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     add = parser.add_argument
-    add("--embeddings", help=".npy [N, D] float: embeddings of the whole pool")
-    add("--logits", help=".npy [N, C] float: class scores of the whole pool")
+    add("--embeddings", help=".npy [N, D] float, or folder of a pool: embeddings of the whole pool")
+    add("--logits", help=".npy [N, C] float, or such a folder: class scores of the whole pool")
     add("--mc-logits", help=".npy [T, N, C] float: class scores of T stochastic passes")
     add("--labeled", help=".npy [L] int: pool indices that have a label")
     add("--labels", help=".npy [L] int: their class numbers")
@@ -48,10 +52,10 @@ def call(arguments: argparse.Namespace) -> None:
             raise ValueError(f"strategy {arguments.strategy!r} needs {option(need)}")
     if arguments.labels is not None and arguments.labeled is None:
         raise ValueError("--labels needs --labeled: the pool indices that the labels belong to")
-    given: dict[str, Any] = {name: read_npy(path, option(name)) for name, path in arrays.items() if path is not None}
+    given: dict[str, Any] = {name: read(path, option(name)) for name, path in arrays.items() if path is not None}
     outputs = Outputs(**given)
-    labeled = () if arguments.labeled is None else read_npy(arguments.labeled, "--labeled")
-    labels = None if arguments.labels is None else read_npy(arguments.labels, "--labels")
+    labeled = () if arguments.labeled is None else read(arguments.labeled, "--labeled")
+    labels = None if arguments.labels is None else read(arguments.labels, "--labels")
     query = select(
         outputs,
         arguments.size,
@@ -75,22 +79,17 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def read_npy(path: str, name: str) -> np.ndarray:
-    """The array in an .npy file, memory-mapped and never unpickled.
+def read(path: str, name: str) -> np.ndarray | Tensor:
+    """The array in an .npy file, or the rows of a pool, memory-mapped and never unpickled.
 
     Raises:
-        ValueError: If it is missing, damaged, or no plain array.
+        ValueError: If it is missing, damaged, no plain array, or no pool that can be mapped.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"{name}: there is no file {path}")
+    place = Path(path)
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{name}: {path} is no readable .npy file ({error}): save it with numpy.save") from None
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise ValueError(f"{name}: {path} is an .npz archive: give one .npy file per array")
-    return array
+        return opening.open_rows(place) if place.is_dir() or place.suffix in ROWS else npy.load(place)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def as_csv(query: Query) -> str:
