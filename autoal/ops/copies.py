@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -62,7 +64,7 @@ def _hashes(x: Rows, metric: str, step: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**63), 2**63 - 1, (2 * len(range(0, x.width, step)),), generator=generator).to(x.device)
     if metric == "cosine":  # a direction takes all columns
-        parts = (unit(part)[:, ::step] for part in x.parts(_part_rows(x)))
+        parts: Iterator[Tensor] = (unit(part)[:, ::step] for part in x.parts(_part_rows(x)))
     else:
         some = x.columns(step)
         parts = some.parts(_part_rows(some))

@@ -145,7 +145,7 @@ def test_a_row_that_was_left_alone_goes_on_where_it_was_left():
 
 
 def test_a_pool_with_nothing_left_is_soon_known_as_such():
-    """Two different rows take two passes, and proposals as dear as a quarter of them: not as what all rows' bounds take."""
+    """Two different rows take two passes, and proposals as dear as half of one, not as all that there is to know."""
     x = np.zeros((400_000, 2), np.float32)
     x[::3] = 1
     assert kmeanspp(x, 30, 1)[1] == 28
