@@ -23,13 +23,15 @@ constexpr int64_t kScan = 1 << 17;   // rows looked at by one thread at a time
 constexpr int64_t kInnermost = 256;  // rows whose distances are kept up to date pick by pick
 constexpr int64_t kNarrowing = 4;    // each set of candidates is this share of the one around it
 
-void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
-                  int64_t k, const Selection& out, const Tick& tick) {
+void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers,
+                  const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, const Selection& out,
+                  const Tick& tick) {
   const Isa& hot = isa();
   const int dtype = static_cast<int>(x.dtype);
   const int64_t step = std::max<int64_t>(1, kGrain / x.cols), chunks = chunks_of(x.rows, step);
   std::vector<float> distance(x.rows, std::numeric_limits<float>::infinity()), center(padded(x.cols));
   std::vector<int64_t> farthest(chunks);
+  for (int64_t j = 0; j < n_excluded; ++j) distance[excluded[j]] = -1.0f;
 
   // Lowers all distances by the row; the row itself leaves the race with -1. Gives the farthest row.
   const auto cover = [&](int64_t row) {
@@ -59,7 +61,7 @@ void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, i
     if (distance[next] == 0.0f && !(j == 0 && first >= 0)) ++*out.filled;  // a forced pick fills nothing
     out.picks[j] = next;
     next = cover(next);
-    out.radius[j] = std::sqrt(std::max(0.0f, distance[next]));  // -1 where every row is a center
+    out.radius[j] = std::sqrt(std::max(0.0f, distance[next]));  // -1 where no row is left
     if (tick) tick(j + 1);
   }
 }
@@ -70,7 +72,7 @@ struct Key {
   int64_t row;
   bool operator>(const Key& other) const { return bound > other.bound || (bound == other.bound && row < other.row); }
 };
-constexpr Key kNothing{-1.0f, 0};  // centers have the bound -1
+constexpr Key kNothing{-1.0f, 0};  // centers and excluded rows have the bound -1
 
 class LazyTraversal {
  public:
@@ -78,11 +80,12 @@ class LazyTraversal {
                 const Tick& tick)
       : metric_(x, scale, n_centers + k), lazy_(metric_, tick), n_(x.rows), k_(k), out_(out), tick_(tick) {}
 
-  void run(const int64_t* centers, int64_t n_centers, int64_t first) {
+  void run(const int64_t* centers, int64_t n_centers, const int64_t* excluded, int64_t n_excluded, int64_t first) {
     metric_.add(n_centers ? centers[0] : first);
     lazy_.cover_all();
     for (int64_t j = 1; j < n_centers; ++j) metric_.add(centers[j]);
     for (int64_t j = 0; j < n_centers; ++j) lazy_.set(centers[j], -1.0f);
+    for (int64_t j = 0; j < n_excluded; ++j) lazy_.set(excluded[j], -1.0f);
     *out_.filled = 0;
     if (first >= 0) {
       if (n_centers) metric_.add(first);
@@ -93,7 +96,7 @@ class LazyTraversal {
     std::vector<int64_t> all(n_);
     for (int64_t i = 0; i < n_; ++i) all[i] = i;
     pick_among(all, kNothing);
-    if (!finished_) out_.radius[k_ - 1] = 0.0f;  // every row is a center
+    if (!finished_) out_.radius[k_ - 1] = 0.0f;  // no row is left
   }
 
  private:
@@ -229,12 +232,13 @@ class LazyTraversal {
 
 }  // namespace
 
-void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
-                    int64_t k, Passes passes, const Selection& out, const Tick& tick) {
+void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers,
+                    const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, Passes passes,
+                    const Selection& out, const Tick& tick) {
   if (k == 0 || plainly(passes, x.rows, k + n_centers))
-    plain_passes(x, scale, centers, n_centers, first, k, out, tick);
+    plain_passes(x, scale, centers, n_centers, excluded, n_excluded, first, k, out, tick);
   else
-    LazyTraversal(x, scale, n_centers, k, out, tick).run(centers, n_centers, first);
+    LazyTraversal(x, scale, n_centers, k, out, tick).run(centers, n_centers, excluded, n_excluded, first);
 }
 
 }  // namespace autoal::cpu

@@ -107,10 +107,12 @@ class RejectionSampler {
     take(first);
     lazy_.cover_all();
     lazy_.set(first, 0.0f);
-    tree_.rebuild();
   }
 
-  void run() {
+  // The excluded rows have weight 0, and fill nothing up.
+  void run(const int64_t* excluded, int64_t n_excluded) {
+    for (int64_t j = 0; j < n_excluded; ++j) lazy_.set(excluded[j], 0.0f);
+    tree_.rebuild();
     while (lazy_.picked < k_ && tree_.total() > 0.0) {
       if (rejection::refresh_pays(wasted_, metric_.rows(), metric_.count() - known_to_all_, metric_.columns())) {
         lazy_.refresh_all();
@@ -121,7 +123,7 @@ class RejectionSampler {
         batch();
       }
     }
-    fill();
+    fill(excluded, n_excluded);
   }
 
  private:
@@ -188,10 +190,11 @@ class RejectionSampler {
   }
 
   // Every weight is 0: the rows that are free, in order.
-  void fill() {
+  void fill(const int64_t* excluded, int64_t n_excluded) {
     if (lazy_.picked == k_) return;
     std::vector<bool> taken(metric_.rows(), false);
     for (int64_t j = 0; j < lazy_.picked; ++j) taken[out_.picks[j]] = true;
+    for (int64_t j = 0; j < n_excluded; ++j) taken[excluded[j]] = true;
     *out_.filled = k_ - lazy_.picked;
     for (int64_t row = 0; lazy_.picked < k_; ++row)
       if (!taken[row]) out_.picks[lazy_.picked++] = row;
