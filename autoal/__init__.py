@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoal import models, ops, strategies
+    from autoal.constraints import Constraints, ShortQueryWarning
     from autoal.learner import ActiveLearner, Round
     from autoal.oracle import DataSetOracle, NoisyOracle
     from autoal.pool import Pool
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 _HOME = {
     "ActiveLearner": "autoal.learner",
     "AutoAL": "autoal.search.autoal",
+    "Constraints": "autoal.constraints",
     "Context": "autoal.types",
     "DataSetOracle": "autoal.oracle",
     "NoisyOracle": "autoal.oracle",
@@ -30,6 +32,7 @@ _HOME = {
     "Pool": "autoal.pool",
     "Query": "autoal.types",
     "Round": "autoal.learner",
+    "ShortQueryWarning": "autoal.constraints",
     "Strategy": "autoal.strategies",
     "select": "autoal.selection",
 }
@@ -38,6 +41,7 @@ _MODULES = ("models", "ops", "strategies")
 __all__ = [
     "ActiveLearner",
     "AutoAL",
+    "Constraints",
     "Context",
     "DataSetOracle",
     "NoisyOracle",
@@ -45,6 +49,7 @@ __all__ = [
     "Pool",
     "Query",
     "Round",
+    "ShortQueryWarning",
     "Strategy",
     "models",
     "ops",
