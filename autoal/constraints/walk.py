@@ -150,8 +150,10 @@ def _rank(strategy: Strategy, context: Context, walk: _Walk) -> None:
 
 def _ask_again(strategy: Strategy, context: Context, walk: _Walk) -> None:
     """Asks for what is missing until nothing is, or no sample is left: each ask takes one at least."""
-    walk.narrow()
-    while walk.missing and len(walk.open):
+    while walk.missing:
+        walk.narrow()
+        if not len(walk.open):
+            break
         pending = np.concatenate([context.pending, *(part.indices for part in walk.parts)])
         closed = np.setdiff1d(context.unchosen, np.concatenate([pending, walk.open]), assume_unique=True)
         seed = context.seed
@@ -160,7 +162,6 @@ def _ask_again(strategy: Strategy, context: Context, walk: _Walk) -> None:
         now = replace(context, pending=pending, closed=closed, seed=seed)
         room = min(rule.room(walk.open) for rule in walk.rules)
         walk.take(strategy, strategy.query(now, min(walk.missing, room)))
-        walk.narrow()
 
 
 def _joined(parts: list[Query], seconds: float) -> Query:
