@@ -42,6 +42,13 @@ class TestMemory:
                 assert len(getattr(asked[-1], field)) == len(query)
             labeled = np.concatenate([labeled, query.indices])
 
+    def test_what_the_last_ask_passed_over_is_forgotten(self, name, task):
+        """A radius that one pick of an ask after the other breaks, until no sample is left."""
+        strategy = MAKE[name]()
+        query = ask(task, strategy, task.labeled, autoal.Constraints(min_distance=2.2, metric="l2"), 40)
+        assert len(query) < 40
+        assert remembered(strategy)[-1].picks.tolist() == query.indices.tolist()
+
     def test_asked_again_it_gives_the_same_query(self, name, task):
         strategy = MAKE[name]()
         first = ask(task, strategy, task.labeled)

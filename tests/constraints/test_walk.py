@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import autoal
-from autoal.strategies import STRATEGIES, Picks, ScoreStrategy, Strategy
+from autoal.strategies import STRATEGIES, Picks, ScoreStrategy, Strategy, vaal
 from autoal.strategies.probcover import ProbCover
 
 NONE = np.empty(0, np.int64)
@@ -149,8 +149,11 @@ def test_no_rule_is_ever_broken_and_none_ends_a_query_early(n, strategy, data):
         assert not any(plain.allows(row) for row in free if row not in plain.taken)
 
 
-@pytest.mark.parametrize("name", ["kcenter", "maxherding", "typiclust", "uherding_raw", "bait", "badge", "kmeans"])
-def test_what_is_pending_is_as_good_as_labeled_where_no_class_is_needed(task, name):
+@pytest.mark.parametrize(
+    "name", ["kcenter", "maxherding", "typiclust", "uherding_raw", "bait", "badge", "kmeans", "vaal", ProbCover(0.3)]
+)
+def test_what_is_pending_is_as_good_as_labeled_where_no_class_is_needed(task, name, monkeypatch):
+    monkeypatch.setattr(vaal, "STEPS", 20)
     pending = np.setdiff1d(np.arange(len(task.y)), task.labeled)[5:17]
     sent = task.ask(name, 9, pending=pending)
     known = task.ask(name, 9, labeled=np.concatenate([task.labeled, pending]))
