@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoal import distributed, models, ops, strategies
+    from autoal.constraints import Constraints, ShortQueryWarning
     from autoal.embedding import embed
     from autoal.learner import ActiveLearner, Round
     from autoal.oracle import DataSetOracle, NoisyOracle
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 _HOME = {
     "ActiveLearner": "autoal.learner",
     "AutoAL": "autoal.search.autoal",
+    "Constraints": "autoal.constraints",
     "Context": "autoal.types",
     "DataSetOracle": "autoal.oracle",
     "NoisyOracle": "autoal.oracle",
@@ -31,6 +33,7 @@ _HOME = {
     "Pool": "autoal.pool",
     "Query": "autoal.types",
     "Round": "autoal.learner",
+    "ShortQueryWarning": "autoal.constraints",
     "Strategy": "autoal.strategies",
     "embed": "autoal.embedding",
     "select": "autoal.selection",
@@ -40,6 +43,7 @@ _MODULES = ("distributed", "models", "ops", "strategies")
 __all__ = [
     "ActiveLearner",
     "AutoAL",
+    "Constraints",
     "Context",
     "DataSetOracle",
     "NoisyOracle",
@@ -47,6 +51,7 @@ __all__ = [
     "Pool",
     "Query",
     "Round",
+    "ShortQueryWarning",
     "Strategy",
     "distributed",
     "embed",

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from autoal import checks, models
+from autoal.constraints import Constraints, as_constraints, random_sample
+from autoal.constraints import query as constrained_query
 from autoal.models import TaskModel
 from autoal.oracle import Oracle
 from autoal.pool import Pool
@@ -48,9 +50,12 @@ class ActiveLearner:
         query_size: Labels per later round.
         budget: Labels in all.
         n_classes: C; by default what the oracle knows.
+        constraints: Rules of each query, also of the initial sample, but that there is no distance before there is a
+            model. Quotas and the cost budget are a query's, not the run's.
         seed: Source of all randomness.
 
     Attributes:
+        constraints: May be replaced between queries, say by what is pending now.
         rounds: What each round so far did.
 
     Raises:
@@ -69,13 +74,18 @@ class ActiveLearner:
         query_size: int = 100,
         budget: int = 1000,
         n_classes: int | None = None,
+        constraints: Constraints | None = None,
         seed: int = 0,
     ) -> None:
         self.pool = pool if isinstance(pool, Pool) else Pool(pool)
         self.model = models.resolve(model)
         self.strategy = resolve(strategy)
         self.oracle = oracle
+        self.constraints = constraints
         n, pool_size = len(self.pool), "the samples of the pool"
+        if constraints is not None:
+            excluded = np.setdiff1d(as_constraints(constraints).rows("excluded", n), self.pool.labeled)
+            n, pool_size = n - len(excluded), "the samples that are not excluded"
         self.initial_size = checks.as_count(initial_size, "initial_size", low=1, high=n, of=pool_size)
         self.query_size = checks.as_count(query_size, "query_size", low=1)
         self.budget = checks.as_count(budget, "budget", low=self.initial_size, high=n, of=pool_size)
@@ -123,7 +133,7 @@ class ActiveLearner:
         Asking twice gives the same query.
 
         Raises:
-            ValueError: If the budget is spent.
+            ValueError: If the budget is spent, or constraints do not fit the pool or leave nothing to ask.
         """
         if self._asked is None:
             if not self.remaining:
@@ -160,13 +170,18 @@ class ActiveLearner:
         return self.rounds[-1]
 
     def _initial_sample(self) -> np.ndarray:
-        """[initial_size] pool indices, drawn from the seed alone."""
-        return np.random.default_rng([self.seed, 0]).choice(len(self.pool), self.initial_size, replace=False)
+        """[initial_size] pool indices, drawn from the seed alone, or what constraints allow of a random order."""
+        rng = np.random.default_rng([self.seed, 0])
+        if self.constraints is None:
+            return rng.choice(len(self.pool), self.initial_size, replace=False)
+        return random_sample(len(self.pool), self.initial_size, self.constraints, rng)
 
     def _query(self) -> Query:
         """One round, stage by stage."""
         size = min(self.query_size, self.remaining)
         needs = {*self.strategy.needs, *self.strategy.wants}.intersection(OUTPUT_NAMES)
+        if self.constraints is not None and self.constraints.min_distance is not None:
+            needs.add("embeddings")
         seed = int(np.random.SeedSequence([self.seed, len(self.rounds)]).generate_state(1, np.uint32)[0])
         start = time.perf_counter()
         outputs = self.model.outputs(self.pool.x, needs or {"logits"}, seed=seed)
@@ -174,7 +189,7 @@ class ActiveLearner:
         context = Context.of(
             outputs, self.pool.labeled, self.pool.labels, n_classes=self.n_classes, seed=seed, inputs=self.pool.x
         )
-        query = self.strategy.query(context, size)
+        query = constrained_query(self.strategy, context, size, self.constraints)
         for stage in ("inference", "total"):
             query.timings[stage] = query.timings.get(stage, 0.0) + inference
         return query

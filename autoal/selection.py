@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from autoal.constraints import Constraints
+from autoal.constraints import query as constrained_query
 from autoal.pool import Pool
 from autoal.strategies import Strategy, resolve
 from autoal.types import Context, Outputs, Query
@@ -23,6 +25,7 @@ def select(
     labels: Any = None,
     n_classes: int | None = None,
     inputs: Tensor | Pool | None = None,
+    constraints: Constraints | None = None,
     seed: int = 0,
 ) -> Query:
     """Which samples to label next.
@@ -35,6 +38,8 @@ def select(
         labels: [L] int64 their class numbers, for strategies that learn from them.
         n_classes: C; by default what ``outputs`` and ``labels`` show.
         inputs: [N, ...] the raw pool, for strategies that train a net of their own on it.
+        constraints: What may not be asked, and how much of what: ``autoal.Constraints(...)``. ``size`` is then the most
+            that is asked.
         seed: Source of all randomness; the same seed gives the same query.
 
     Returns:
@@ -43,7 +48,10 @@ def select(
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If shapes disagree, an index is outside the pool, ``size`` exceeds the unlabeled samples, a name is
-            unknown, or an output that the strategy needs is missing.
+            unknown, an output that the strategy needs is missing, or constraints do not fit the pool or leave nothing.
+
+    Warns:
+        ShortQueryWarning: If constraints leave fewer samples than ``size``.
 
     ``AutoAL`` learns from its earlier queries and keeps the pool's neighbor graph: round after round, give the same
     ``autoal.AutoAL()`` object. It remembers as long as the embeddings stay the same.
@@ -63,4 +71,4 @@ def select(
                 f"labels go up to {context.n_classes - 1} but only {different} different ones occur: map them to "
                 "0..C-1, e.g. np.unique(labels, return_inverse=True)[1], or give n_classes if there are so many"
             )
-    return chosen.query(context, size)
+    return constrained_query(chosen, context, size, constraints)

@@ -119,6 +119,9 @@ class Context:
         n_classes: C.
         seed: Source of all randomness of this query.
         inputs: The raw pool [N, ...], for strategies that train a net of their own on it.
+        pending: [P] int64 pool indices that are with annotators: not asked again, and chosen already wherever no class
+            is needed. None is labeled.
+        closed: [E] int64 further pool indices that may not be asked. They are part of the pool all the same.
         shared: Results that several strategies need, computed once per round; see ``once``.
     """
 
@@ -128,6 +131,8 @@ class Context:
     n_classes: int = 0
     seed: int = 0
     inputs: Tensor | None = None
+    pending: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    closed: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     shared: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
@@ -139,8 +144,12 @@ class Context:
         n_classes: int | None = None,
         seed: int = 0,
         inputs: Tensor | checks.HoldsRows | None = None,
+        pending: Any = (),
+        closed: Any = (),
     ) -> Context:
         """Checks the parts and puts them together; n_classes defaults to what outputs and labels show.
+
+        An index may be labeled, pending and closed at once: what comes first counts.
 
         Raises:
             TypeError: If a part has the wrong type.
@@ -167,20 +176,46 @@ class Context:
         if inputs is not None and len(inputs) != len(outputs):
             raise ValueError(f"inputs must have one row for each of the {len(outputs)} samples, got {len(inputs)}")
         seed = checks.as_count(seed, "seed", low=0, high=2**63 - 1)
-        return Context(outputs, indices, classes, known if known is not None else seen, seed, inputs)
+        asked = checks.as_indices(pending, "pending", len(outputs))
+        asked = asked[~np.isin(asked, indices)]
+        barred = checks.as_indices(closed, "closed", len(outputs))
+        barred = barred[~np.isin(barred, np.concatenate([indices, asked]))]
+        n_classes = known if known is not None else seen
+        return Context(outputs, indices, classes, n_classes, seed, inputs, pending=asked, closed=barred)
 
     def __len__(self) -> int:
         return len(self.outputs)
 
     @cached_property
     def unlabeled(self) -> np.ndarray:
-        """[U] int64 pool indices without a label, ascending."""
+        """[U] int64 pool indices without a label that may be asked, ascending: neither pending nor closed."""
+        return self._others(self.barred)
+
+    @property
+    def barred(self) -> np.ndarray:
+        """[N - U] int64 pool indices that are not to be asked: labeled, pending, closed."""
+        return np.concatenate([self.chosen, self.closed])
+
+    @property
+    def chosen(self) -> np.ndarray:
+        """[L + P] int64 pool indices that have a label, or will have one: labeled, then pending."""
+        return np.concatenate([self.labeled, self.pending])
+
+    @cached_property
+    def unchosen(self) -> np.ndarray:
+        """[N - L - P] int64 pool indices that are not chosen, ascending: what picks are to represent."""
+        return self._others(self.chosen)
+
+    def _others(self, rows: np.ndarray) -> np.ndarray:
         mask = np.ones(len(self), dtype=bool)
-        mask[self.labeled] = False
+        mask[rows] = False
         return np.flatnonzero(mask)
 
     def once(self, key: Any, compute: Callable[[], Any]) -> Any:
-        """The value of ``compute()``, computed by whoever asks first in this round."""
+        """The value of ``compute()``, computed by whoever asks first in this round.
+
+        It must not depend on what is pending or closed: that changes while a query with constraints is made.
+        """
         if key not in self.shared:
             self.shared[key] = compute()
         return self.shared[key]

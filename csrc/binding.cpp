@@ -65,15 +65,6 @@ void bind_cpu(py::module_& m) {
     py::gil_scoped_release nogil;
     cpu::squared_norms(x, address<float>(out));
   });
-  m.def("kcenter_greedy",
-        [](const Matrix& x, uintptr_t scale, uintptr_t centers, int64_t n_centers, int64_t first, int64_t k, int passes,
-           uintptr_t picks, uintptr_t radius, uintptr_t filled, const py::object& progress) {
-          const Tick tick = make_tick(progress);
-          py::gil_scoped_release nogil;
-          cpu::kcenter_greedy(x, address<float>(scale), address<int64_t>(centers), n_centers, first, k,
-                              static_cast<Passes>(passes),
-                              {address<int64_t>(picks), address<float>(radius), address<int64_t>(filled)}, tick);
-        });
   m.def("refresh_bounds",
         [](const Matrix& x, uintptr_t scale, uintptr_t centers, int64_t n_centers, uintptr_t rows, int64_t n_rows,
            uintptr_t floors, uintptr_t bounds, uintptr_t seen, const py::object& progress) {
@@ -89,21 +80,31 @@ void bind_cpu(py::module_& m) {
     return cpu::farthest_among(x, address<float>(bounds), floor, before, k, address<int64_t>(picks),
                                address<float>(distances), tick);
   });
-  m.def("kmeanspp", [](const Matrix& x, int64_t first, int64_t k, uint64_t seed, int passes, uintptr_t picks,
-                       uintptr_t filled, const py::object& progress) {
+  m.def("kcenter_greedy", [](const Matrix& x, uintptr_t scale, uintptr_t centers, int64_t n_centers, uintptr_t excluded,
+                             int64_t n_excluded, int64_t first, int64_t k, int passes, uintptr_t picks,
+                             uintptr_t radius, uintptr_t filled, const py::object& progress) {
     const Tick tick = make_tick(progress);
     py::gil_scoped_release nogil;
-    cpu::kmeanspp(x, first, k, seed, static_cast<Passes>(passes),
+    cpu::kcenter_greedy(x, address<float>(scale), address<int64_t>(centers), n_centers, address<int64_t>(excluded),
+                        n_excluded, first, k, static_cast<Passes>(passes),
+                        {address<int64_t>(picks), address<float>(radius), address<int64_t>(filled)}, tick);
+  });
+  m.def("kmeanspp", [](const Matrix& x, uintptr_t excluded, int64_t n_excluded, int64_t first, int64_t k, uint64_t seed,
+                       int passes, uintptr_t picks, uintptr_t filled, const py::object& progress) {
+    const Tick tick = make_tick(progress);
+    py::gil_scoped_release nogil;
+    cpu::kmeanspp(x, address<int64_t>(excluded), n_excluded, first, k, seed, static_cast<Passes>(passes),
                   {address<int64_t>(picks), nullptr, address<int64_t>(filled)}, tick);
   });
-  m.def("gradient_kmeanspp", [](const Matrix& outputs, int kind, float tolerance, const Matrix& embeddings, int64_t k,
-                                uint64_t seed, int passes, uintptr_t picks, uintptr_t filled, uintptr_t bad_row,
-                                const py::object& progress) {
+  m.def("gradient_kmeanspp", [](const Matrix& outputs, int kind, float tolerance, const Matrix& embeddings,
+                                uintptr_t excluded, int64_t n_excluded, int64_t k, uint64_t seed, int passes,
+                                uintptr_t picks, uintptr_t filled, uintptr_t bad_row, const py::object& progress) {
     const Tick tick = make_tick(progress);
     py::gil_scoped_release nogil;
-    cpu::gradient_kmeanspp(outputs, static_cast<Kind>(kind), tolerance, embeddings, k, seed,
-                           static_cast<Passes>(passes), {address<int64_t>(picks), nullptr, address<int64_t>(filled)},
-                           address<int64_t>(bad_row), tick);
+    cpu::gradient_kmeanspp(outputs, static_cast<Kind>(kind), tolerance, embeddings, address<int64_t>(excluded),
+                           n_excluded, k, seed, static_cast<Passes>(passes),
+                           {address<int64_t>(picks), nullptr, address<int64_t>(filled)}, address<int64_t>(bad_row),
+                           tick);
   });
   m.def(
       "coverage_greedy", [](const Matrix& x, uintptr_t scale, const Targets& targets, uintptr_t gain, uintptr_t covered,

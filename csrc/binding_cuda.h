@@ -46,29 +46,29 @@ inline void bind_cuda(pybind11::module_& m) {
       Nogil());
   m.def(
       "kcenter_greedy",
-      [](const Matrix& x, A scale, A centers, int64_t n_centers, int64_t first, int64_t k, int passes, A picks,
-         A radius, A filled, A workspace, int device, A stream) {
-        cuda::kcenter_greedy(x, address<float>(scale), address<int64_t>(centers), n_centers, first, k,
-                             static_cast<Passes>(passes),
+      [](const Matrix& x, A scale, A centers, int64_t n_centers, A excluded, int64_t n_excluded, int64_t first,
+         int64_t k, int passes, A picks, A radius, A filled, A workspace, int device, A stream) {
+        cuda::kcenter_greedy(x, address<float>(scale), address<int64_t>(centers), n_centers, address<int64_t>(excluded),
+                             n_excluded, first, k, static_cast<Passes>(passes),
                              {address<int64_t>(picks), address<float>(radius), address<int64_t>(filled)},
                              address<void>(workspace), {device, address<void>(stream)});
       },
       Nogil());
   m.def(
       "kmeanspp",
-      [](const Matrix& x, int64_t first, int64_t k, uint64_t seed, int passes, A picks, A filled, A workspace,
-         int device, A stream) {
-        cuda::kmeanspp(x, first, k, seed, static_cast<Passes>(passes),
+      [](const Matrix& x, A excluded, int64_t n_excluded, int64_t first, int64_t k, uint64_t seed, int passes, A picks,
+         A filled, A workspace, int device, A stream) {
+        cuda::kmeanspp(x, address<int64_t>(excluded), n_excluded, first, k, seed, static_cast<Passes>(passes),
                        {address<int64_t>(picks), nullptr, address<int64_t>(filled)}, address<void>(workspace),
                        {device, address<void>(stream)});
       },
       Nogil());
   m.def(
       "gradient_kmeanspp",
-      [](const Matrix& outputs, int kind, float tolerance, const Matrix& embeddings, int64_t k, uint64_t seed,
-         int passes, A picks, A filled, A bad_row, A workspace, int device, A stream) {
-        cuda::gradient_kmeanspp(outputs, static_cast<Kind>(kind), tolerance, embeddings, k, seed,
-                                static_cast<Passes>(passes),
+      [](const Matrix& outputs, int kind, float tolerance, const Matrix& embeddings, A excluded, int64_t n_excluded,
+         int64_t k, uint64_t seed, int passes, A picks, A filled, A bad_row, A workspace, int device, A stream) {
+        cuda::gradient_kmeanspp(outputs, static_cast<Kind>(kind), tolerance, embeddings, address<int64_t>(excluded),
+                                n_excluded, k, seed, static_cast<Passes>(passes),
                                 {address<int64_t>(picks), nullptr, address<int64_t>(filled)}, address<int64_t>(bad_row),
                                 address<void>(workspace), {device, address<void>(stream)});
       },

@@ -93,7 +93,8 @@ struct Stream {
 // kcenter_greedy: farthest-first traversal. Distances between rows x_i * scale_i (scale [N] or nullptr = 1), Euclidean.
 //   centers [n_centers]: rows that are centers already and never returned; first: the first pick, or -1 = the farthest
 //   from centers (n_centers or first must be given). Distances are direct differences (no cancellation): copies have
-//   distance 0 exactly.
+//   distance 0 exactly. excluded [n_excluded] rows are never picked, are no centers (unless named there too), and count
+//   for no radius.
 // refresh_bounds: lowers bounds[i] of the given rows, all different, to their squared distance from the nearest of
 //   centers [n_centers, D] (float32, already scaled), of which row i has met the first seen[i]. A row whose bound falls
 //   to its floor or below may be left there: its bound is an upper bound then. rows, floors: [n_rows]; bounds, seen:
@@ -101,13 +102,16 @@ struct Stream {
 // farthest_among: farthest-first among rows whose bounds are up to date: picks the largest bound, and lowers the others
 //   by it, at most k times, while it is above 0 and `floor`, or equal to `floor` and in one of the first `before` rows.
 //   distances [k]: the bound of a pick when it was made; then its bound is -1. Gives how many picks. k >= 1, N >= 1.
-// kmeanspp: D^2 sampling: first pick `first`, or uniform if -1; then row i with probability d2(i, picks) / sum.
+// kmeanspp: D^2 sampling: first pick `first`, or if -1 uniform over all rows (so none may be excluded); then row i with
+// probability d2(i, picks) / sum.
+//   excluded [n_excluded] rows have the weight 0 from the start, and fill nothing up.
 //   In plain passes draw number j (j = 0 is the first pick's) is uniform(seed, j) of common/random.h, looked up in the
 //   running sum of the weights: chunks of kDrawChunk rows, a chunk's sum in double, rows in order. The draws of
 //   Passes::kLazy (common/rejection.h) are others with the same law; kAuto (common/passes.h) chooses alike on all.
 // gradient_kmeanspp: BADGE. D^2 sampling over g_i = (p_i - onehot(argmax p_i)) (x) h_i, which is never formed:
 //   |g_i - g_j|^2 = |a_i|^2 |h_i|^2 + |a_j|^2 |h_j|^2 - 2 <a_i, a_j> <h_i, h_j>, clamped at 0. First pick: the largest
-//   |g|; then as kmeanspp, with draw number j for pick j. bad_row as in uncertainty_scores.
+//   |g|; then as kmeanspp, with draw number j for pick j, and excluded rows as there. bad_row as in uncertainty_scores,
+//   which also looks at excluded rows.
 // coverage_greedy: weighted facility location. k(i, j) = exp(-gamma |x_i - x_j|^2) of rows x_i * scale_i;
 //   gain_i = gain[i] * (own_i (1 - m_i) + sum over targets j of w_j max(0, k(i, j) - m_j)). The row of the largest gain
 //   is picked, then m_j = max(m_j, k(pick, j)); before the first pick m = covered [N]. excluded [n_excluded] rows are
@@ -125,16 +129,18 @@ void uncertainty_scores(const Matrix& x, Kind kind, float tolerance, const Uncer
 void mc_uncertainty_scores(const Samples& x, Kind kind, float tolerance, const MCUncertaintyScores& out,
                            int64_t* bad_row);
 void squared_norms(const Matrix& x, float* out);
-void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
-                    int64_t k, Passes passes, const Selection& out, const Tick& tick);
+void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers,
+                    const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, Passes passes,
+                    const Selection& out, const Tick& tick);
 void refresh_bounds(const Matrix& x, const float* scale, const float* centers, int64_t n_centers, const int64_t* rows,
                     int64_t n_rows, const float* floors, float* bounds, int32_t* seen, const Tick& tick);
 int64_t farthest_among(const Matrix& x, float* bounds, float floor, int64_t before, int64_t k, int64_t* picks,
                        float* distances, const Tick& tick);
-void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes passes, const Selection& out,
-              const Tick& tick);
-void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
-                       uint64_t seed, Passes passes, const Selection& out, int64_t* bad_row, const Tick& tick);
+void kmeanspp(const Matrix& x, const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, uint64_t seed,
+              Passes passes, const Selection& out, const Tick& tick);
+void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings,
+                       const int64_t* excluded, int64_t n_excluded, int64_t k, uint64_t seed, Passes passes,
+                       const Selection& out, int64_t* bad_row, const Tick& tick);
 void coverage_greedy(const Matrix& x, const float* scale, const Targets& targets, const float* gain,
                      const float* covered, const int64_t* excluded, int64_t n_excluded, float gamma, int64_t k,
                      Passes passes, int64_t memory, const Selection& out, const Tick& tick);
@@ -154,15 +160,16 @@ void mc_uncertainty_scores(const Samples& x, Kind kind, float tolerance, const M
                            int64_t* bad_row, void* workspace, const Stream& stream);
 void squared_norms(const Matrix& x, float* out, const Stream& stream);
 size_t kcenter_greedy_workspace(int64_t n, int64_t d, int64_t k);
-void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
-                    int64_t k, Passes passes, const Selection& out, void* workspace, const Stream& stream);
+void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers,
+                    const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, Passes passes,
+                    const Selection& out, void* workspace, const Stream& stream);
 size_t kmeanspp_workspace(int64_t n, int64_t d, int64_t k);
-void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes passes, const Selection& out,
-              void* workspace, const Stream& stream);
+void kmeanspp(const Matrix& x, const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, uint64_t seed,
+              Passes passes, const Selection& out, void* workspace, const Stream& stream);
 size_t gradient_kmeanspp_workspace(int64_t n, int64_t c, int64_t d, int64_t k);
-void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
-                       uint64_t seed, Passes passes, const Selection& out, int64_t* bad_row, void* workspace,
-                       const Stream& stream);
+void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings,
+                       const int64_t* excluded, int64_t n_excluded, int64_t k, uint64_t seed, Passes passes,
+                       const Selection& out, int64_t* bad_row, void* workspace, const Stream& stream);
 size_t coverage_greedy_workspace(int64_t n, int64_t n_targets);
 void coverage_greedy(const Matrix& x, const float* scale, const Targets& targets, const float* gain,
                      const float* covered, const int64_t* excluded, int64_t n_excluded, float gamma, int64_t k,

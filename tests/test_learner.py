@@ -203,3 +203,39 @@ def test_public_names():
         assert getattr(autoal, name) is not None
     with pytest.raises(AttributeError):
         autoal.no_such_name  # noqa: B018
+
+
+def test_constraints_hold_in_every_query_the_initial_sample_included(digits):
+    groups = np.arange(400) // 50
+    rules = autoal.Constraints(excluded=range(40), pending=[60, 61], groups=groups, quota=3, min_distance=1e-4)
+    one = learner(digits, initial_size=15, budget=45, constraints=rules)
+    for number in range(3):
+        query = one.ask()
+        assert len(query) == 15 and query is one.ask()
+        assert not set(query.indices) & {*range(40), 60, 61}
+        assert np.unique(groups[query.indices], return_counts=True)[1].max() <= 3
+        one.tell(query.indices, digits[1][query.indices])
+        assert ("ask" in query.provenance) == (number > 0)
+
+
+def test_constraints_may_change_between_queries(digits):
+    one = learner(digits, constraints=autoal.Constraints(pending=[5]))
+    one.tell(first := one.ask().indices, digits[1][first])
+    sent = one.ask().indices
+    one.tell(sent[:5], digits[1][sent[:5]])
+    one.constraints = autoal.Constraints(pending=sent)  # of which some are labeled by now
+    again = one.ask().indices
+    assert not set(again) & {*sent, *first}
+
+
+def test_constraints_that_leave_too_little(digits):
+    with pytest.raises(ValueError, match="budget must be between 20 and 60, the samples that are not excluded; got 70"):
+        learner(digits, constraints=autoal.Constraints(excluded=range(340)))
+    with pytest.raises(TypeError, match=r"constraints must be autoal\.Constraints"):
+        learner(digits, constraints={"excluded": [1]})
+    one = learner(digits, constraints=autoal.Constraints(groups=np.arange(400) % 4, quota=1))
+    with pytest.warns(autoal.ShortQueryWarning, match="holds 4 of 20 samples, .*: quota rules out 396"):
+        assert len(one.ask()) == 4
+    one = learner(digits, constraints=autoal.Constraints(costs=np.full(400, 2.0), cost_budget=1))
+    with pytest.raises(ValueError, match="no sample may be asked: cost_budget rules out 400"):
+        one.ask()

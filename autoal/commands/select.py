@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from autoal import files, ops
+from autoal.constraints import Constraints
 from autoal.disk import columnar, npy, opening
 from autoal.selection import select
 from autoal.strategies import resolve
@@ -32,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--n-classes", type=int, help="number of classes, where the logits do not show it (default: what labels show)")
     add("-n", "--size", type=int, required=True, help="how many samples to ask for")
     add("--strategy", default="autoal", help="see: autoal strategies (%(default)s)")
+    add("--excluded", help=".npy [E] int: pool indices that are never asked")
+    add("--pending", help=".npy [P] int: pool indices that are with annotators: not asked again, as good as labeled")
+    add("--groups", help=".npy [N] int or str: the group of each sample (its video, patient, site ...)")
+    add("--quota", type=int, help="at most so many samples of each group")
+    add("--min-distance", type=float, help="no pick is nearer than this to another, or to a labeled or pending sample")
+    add("--metric", default="cosine", help="of --min-distance: cosine or l2 (%(default)s)")
+    add("--costs", help=".npy [N] numbers above 0: what each sample costs")
+    add("--cost-budget", type=float, help="the picks together cost at most this")
     add("--seed", type=int, default=0, help="source of all randomness (%(default)s)")
     add("--out", help="CSV file; without it the rows go to stdout")
 
@@ -63,6 +72,7 @@ def call(arguments: argparse.Namespace) -> None:
         labeled=labeled,
         labels=labels,
         n_classes=arguments.n_classes,
+        constraints=read_constraints(arguments),
         seed=arguments.seed,
     )
 
@@ -72,6 +82,20 @@ def call(arguments: argparse.Namespace) -> None:
     else:
         files.atomic_write_text(out, text)
     print(report(query, len(outputs), arguments.strategy), file=sys.stderr)
+
+
+def read_constraints(arguments: argparse.Namespace) -> Constraints | None:
+    """The constraints that options name; None without any."""
+    files_of = ("excluded", "pending", "groups", "costs")
+    given: dict[str, Any] = {
+        name: getattr(arguments, name) for name in (*files_of, "quota", "min_distance", "cost_budget")
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
+        return None
+    for name in given.keys() & set(files_of):
+        given[name] = read_npy(given[name], option(name))
+    return Constraints(**given, metric=arguments.metric)
 
 
 def option(name: str) -> str:

@@ -145,6 +145,27 @@ def rows_beside(x: Tensor, rows: np.ndarray) -> Tensor:
     return torch.from_numpy(rows).to(x.device)
 
 
+def excluded_rows(value: Any, n: int) -> np.ndarray:
+    """``value`` or nothing as int64 rows [E] that a selection must not pick."""
+    return checks.as_indices(() if value is None else value, "excluded", n)
+
+
+def among(kept: Tensor | None, rows: np.ndarray, x: Tensor) -> Tensor:
+    """``rows`` [L] beside x; where not all rows were kept, in positions among those kept [M], without the others."""
+    beside = rows_beside(x, rows)
+    return beside if kept is None else torch.isin(kept, beside).nonzero()[:, 0]
+
+
+def free_row(n: int, excluded: np.ndarray, share: float) -> int:
+    """The row at ``share`` in [0, 1) of those that are not excluded; there must be one."""
+    if not len(excluded):
+        return int(share * n)
+    free = np.ones(n, dtype=bool)
+    free[excluded] = False
+    free_rows = np.flatnonzero(free)
+    return int(free_rows[int(share * len(free_rows))])
+
+
 def _listed(mask: Tensor, rows: Tensor | None) -> str:
     """The rows where the mask [N] is True, in the caller's numbers."""
     bad = mask.nonzero()[:, 0]

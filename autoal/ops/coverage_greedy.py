@@ -49,6 +49,7 @@ def coverage_greedy(
     weights: Any = None,
     gain: Any = None,
     labeled: Any = None,
+    excluded: Any = None,
     covered: Any = None,
     bandwidth: float | None = None,
     metric: str = "cosine",
@@ -76,6 +77,7 @@ def coverage_greedy(
         gain: [N] float in [0, 1e15], a factor of a row's gain, such as its uncertainty; all 1 if left out. Gains are
             rounded to float32 before they are compared: those below 1e-45 are 0.
         labeled: [L] int64 rows that cover already; they are never picked.
+        excluded: [E] int64 rows that are never picked, but are to be covered.
         covered: [N] float in [0, 1], the similarity of each row to what lies outside of this pool.
         bandwidth: In [1e-37, 1e37]. Without it: 1 over the median, over the labeled rows, of the squared distance to
             the nearest other one; where fewer than two are labeled, over 1,000 rows of the pool in even steps.
@@ -116,12 +118,13 @@ def coverage_greedy(
     w = _per_row(weights, "weights", x, LARGEST, 1.0)
     u = _per_row(gain, "gain", x, LARGEST, 1.0)
     m = _per_row(covered, "covered", x, 1.0, 0.0)
-    centers = contract.rows_beside(x, checks.as_indices(() if labeled is None else labeled, "labeled", len(x)))
+    known = checks.as_indices(() if labeled is None else labeled, "labeled", len(x))
+    barred = np.union1d(known, contract.excluded_rows(excluded, len(x)))
     kept = contract.kept_rows(x, "embeddings", on_nonfinite)
+    centers, out = contract.among(kept, known, x), contract.among(kept, barred, x)
     if kept is not None:
         x, w, u, m = (part[kept] for part in (x, w, u, m))
-        centers = torch.isin(kept, centers).nonzero()[:, 0]
-    k = contract.check_k(k, len(x) - len(centers))
+    k = contract.check_k(k, len(x) - len(out))
 
     scale = inverse_norms(x) if metric == "cosine" else None
     if bandwidth is None:
@@ -134,7 +137,7 @@ def coverage_greedy(
     goals, goal_weights = draw_targets(w, drawn, [seed, 0]) if drawn else (torch.arange(len(x), device=x.device), w)
     with native.ticking(progress):
         picks, gains, filled = torch.ops.autoal.coverage_greedy(
-            x, scale, goals, goal_weights, w if drawn else None, u, m, centers, bandwidth, k
+            x, scale, goals, goal_weights, w if drawn else None, u, m, out, bandwidth, k
         )
     contract.warn_of_filling(filled, k, NO_GAIN)
     if progress is not None:

@@ -17,6 +17,7 @@ def gradient_kmeanspp(
     k: int,
     *,
     kind: str = "logits",
+    excluded: Any = None,
     seed: int = 0,
     on_nonfinite: str = "raise",
     progress: Callable[[int], None] | None = None,
@@ -31,6 +32,7 @@ def gradient_kmeanspp(
         embeddings: [N, D] float on the same device; h, the inputs of the last layer.
         k: Number of picks.
         kind: "logits", or "probs" if ``logits`` are probabilities already.
+        excluded: [E] int64 rows that are never picked.
         seed: Source of the draws.
         on_nonfinite: Rows with NaN or Inf in either (logits: see ``uncertainty_scores``): "raise", or "drop" = go on as
             if they were not there.
@@ -59,19 +61,22 @@ def gradient_kmeanspp(
         raise ValueError(f"logits and embeddings must have the same number of rows, got {len(x)} and {len(h)}")
     if x.device != h.device:
         raise ValueError(f"logits and embeddings must be on one device, got {x.device} and {h.device}")
+    out = contract.excluded_rows(excluded, len(x))
     rows = contract.kept_rows(h, "embeddings", on_nonfinite)
+    barred = contract.among(rows, out, x)
     if rows is not None:
         x, h = x[rows], h[rows]
-    k = contract.check_k(k, len(x))
+    k = contract.check_k(k, len(x) - len(barred))
     arguments = (kind == "probs", contract.tolerance(x))
     with native.ticking(progress):
-        picks, filled, bad_row = torch.ops.autoal.gradient_kmeanspp(x, *arguments, h, k, seed)
+        picks, filled, bad_row = torch.ops.autoal.gradient_kmeanspp(x, *arguments, h, k, seed, excluded=barred)
     kept = contract.kept_distributions(x, "logits", kind, bad_row, on_nonfinite, rows)
     if kept is not None:
         x, h, rows = x[kept], h[kept], kept if rows is None else rows[kept]
-        k = contract.check_k(k, len(x))
+        barred = contract.among(rows, out, x)
+        k = contract.check_k(k, len(x) - len(barred))
         with native.ticking(progress):
-            picks, filled, _ = torch.ops.autoal.gradient_kmeanspp(x, *arguments, h, k, seed)
+            picks, filled, _ = torch.ops.autoal.gradient_kmeanspp(x, *arguments, h, k, seed, excluded=barred)
     contract.warn_of_filling(filled, k)
     if progress is not None:
         progress(k)

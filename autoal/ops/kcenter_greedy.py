@@ -18,6 +18,7 @@ def kcenter_greedy(
     k: int,
     *,
     labeled: Any = None,
+    excluded: Any = None,
     first: int | None = None,
     metric: str = "l2",
     seed: int = 0,
@@ -31,6 +32,8 @@ def kcenter_greedy(
         embeddings: [N, D] float, numpy (memory maps too) or torch. Rows that are not one after the other are copied.
         k: Number of picks.
         labeled: [L] int64 rows that are centers already; they are never picked.
+        excluded: [E] int64 rows that are never picked and are no centers (but those that are labeled, too). The
+            radius is that of the others.
         first: The first pick. Without it: the row farthest from ``labeled``, or if there is none, a row drawn by
             ``seed``.
         metric: "l2", or "cosine" (1 - cos; a row of zeros counts as the origin, 1/2 away from every direction).
@@ -45,7 +48,8 @@ def kcenter_greedy(
 
     Raises:
         TypeError: If ``embeddings`` are no floating point array, or indices no integers.
-        ValueError: If shapes, indices or ``k`` do not fit the pool, rows are not finite, or ``first`` is labeled.
+        ValueError: If shapes, indices or ``k`` do not fit the pool, rows are not finite, or ``first`` is labeled or
+            excluded.
 
     Warns:
         DuplicatesWarning: If only copies of centers were left for the last picks.
@@ -59,22 +63,25 @@ def kcenter_greedy(
     x = contract.matrix(embeddings, "embeddings", "[N, D]")
     contract.check_rows(x, "embeddings")
     centers = checks.as_indices(() if labeled is None else labeled, "labeled", len(x))  # [L]
+    out = contract.excluded_rows(excluded, len(x))  # [E]
     if first is not None:
         first = checks.as_count(first, "first", high=len(x) - 1, of="the rows of the pool")
         if first in centers:
             raise ValueError(f"first must be a row that is not labeled; row {first} is")
+        if first in out:
+            raise ValueError(f"first must be a row that is not excluded; row {first} is")
     kept = contract.kept_rows(x, "embeddings", on_nonfinite)
     if kept is not None:
-        x, centers, first = _without_dropped(x, centers, first, kept)
-    k = contract.check_k(k, len(x) - len(centers))
+        x, centers, out, first = _without_dropped(x, centers, out, first, kept)
+    k = contract.check_k(k, len(x) - len(centers) - len(np.setdiff1d(out, centers)))
     picks, radius = torch.empty(0, dtype=torch.int64, device=x.device), torch.empty(0, device=x.device)
     if k:
         if first is None:
-            first = -1 if len(centers) else int(reference.uniform(seed, 0) * len(x))
+            first = -1 if len(centers) else contract.free_row(len(x), out, reference.uniform(seed, 0))
         scale = inverse_norms(x) if metric == "cosine" else None
         with native.ticking(progress):
             picks, radius, filled = torch.ops.autoal.kcenter_greedy(
-                x, scale, contract.rows_beside(x, centers), first, k
+                x, scale, contract.rows_beside(x, centers), first, k, excluded=contract.rows_beside(x, out)
             )
         contract.warn_of_filling(filled, k)
     if progress is not None:
@@ -95,12 +102,12 @@ def inverse_norms(x: Tensor) -> Tensor:
 
 
 def _without_dropped(
-    x: Tensor, centers: np.ndarray, first: int | None, kept: Tensor
-) -> tuple[Tensor, np.ndarray, int | None]:
-    """The pool, its centers and the first pick, all in positions among the rows ``kept`` [M]."""
+    x: Tensor, centers: np.ndarray, out: np.ndarray, first: int | None, kept: Tensor
+) -> tuple[Tensor, np.ndarray, np.ndarray, int | None]:
+    """The pool, its centers, excluded rows and the first pick, all in positions among the rows ``kept`` [M]."""
     position = np.full(len(x), -1)
     position[kept.cpu().numpy()] = np.arange(len(kept))
     if first is not None and position[first] < 0:
         raise ValueError(f"first must be a finite row; row {first} holds NaN or Inf and was dropped")
-    centers = position[centers]
-    return x[kept], centers[centers >= 0], None if first is None else int(position[first])
+    centers, out = position[centers], position[out]
+    return x[kept], centers[centers >= 0], out[out >= 0], None if first is None else int(position[first])

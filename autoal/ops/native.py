@@ -112,13 +112,20 @@ def squared_norms(x: Tensor) -> Tensor:
 
 
 def kcenter_greedy(
-    x: Tensor, scale: Tensor | None, centers: Tensor, first: int, k: int, passes: int = AUTO
+    x: Tensor,
+    scale: Tensor | None,
+    centers: Tensor,
+    first: int,
+    k: int,
+    passes: int = AUTO,
+    *,
+    excluded: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """x [N, D], scale [N] or None, centers [L] int64 -> picks [k], radius [k], filled [1]."""
+    """x [N, D], scale [N] or None, centers [L], excluded [E] int64 or None -> picks [k], radius [k], filled [1]."""
     x, centers = x.contiguous(), centers.contiguous()
-    scale = None if scale is None else scale.contiguous()
+    scale, excluded = (None if part is None else part.contiguous() for part in (scale, excluded))
     picks, radius, filled = _integers(x, k), _floats(x, k), _integers(x, 1)
-    arguments = (_matrix(x), _address(scale), centers.data_ptr(), len(centers), first, k)
+    arguments = (_matrix(x), _address(scale), centers.data_ptr(), len(centers), *_list(excluded), first, k)
     answers = _addresses(picks, radius, filled)
     if x.is_cuda:
         workspace = _workspace(x, cuda().kcenter_greedy_workspace(*x.shape, k))
@@ -145,11 +152,13 @@ def farthest_among(x: Tensor, bounds: Tensor, floor: float, before: int, k: int)
     return picks[:count], distances[:count]
 
 
-def kmeanspp(x: Tensor, first: int, k: int, seed: int, passes: int = AUTO) -> tuple[Tensor, Tensor]:
-    """x [N, D] -> picks [k], filled [1]."""
-    x = x.contiguous()
+def kmeanspp(
+    x: Tensor, first: int, k: int, seed: int, passes: int = AUTO, *, excluded: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """x [N, D], excluded [E] int64 or None -> picks [k], filled [1]."""
+    x, excluded = x.contiguous(), None if excluded is None else excluded.contiguous()
     picks, filled = _integers(x, k), _integers(x, 1)
-    arguments, answers = (_matrix(x), first, k, seed), _addresses(picks, filled)
+    arguments, answers = (_matrix(x), *_list(excluded), first, k, seed), _addresses(picks, filled)
     if x.is_cuda:
         workspace = _workspace(x, cuda().kmeanspp_workspace(*x.shape, k))
         cuda().kmeanspp(*arguments, passes, *answers, workspace.data_ptr(), *_place(x))
@@ -159,12 +168,21 @@ def kmeanspp(x: Tensor, first: int, k: int, seed: int, passes: int = AUTO) -> tu
 
 
 def gradient_kmeanspp(
-    outputs: Tensor, probs: bool, tolerance: float, embeddings: Tensor, k: int, seed: int, passes: int = AUTO
+    outputs: Tensor,
+    probs: bool,
+    tolerance: float,
+    embeddings: Tensor,
+    k: int,
+    seed: int,
+    passes: int = AUTO,
+    *,
+    excluded: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """outputs [N, C], embeddings [N, D] -> picks [k], filled [1], bad_row [1]."""
+    """outputs [N, C], embeddings [N, D], excluded [E] int64 or None -> picks [k], filled [1], bad_row [1]."""
     outputs, embeddings = outputs.contiguous(), embeddings.contiguous()
+    excluded = None if excluded is None else excluded.contiguous()
     picks, filled, bad_row = _integers(outputs, k), _integers(outputs, 1), _integers(outputs, 1)
-    arguments = (_matrix(outputs), int(probs), tolerance, _matrix(embeddings), k, seed)
+    arguments = (_matrix(outputs), int(probs), tolerance, _matrix(embeddings), *_list(excluded), k, seed)
     answers = _addresses(picks, filled, bad_row)
     if outputs.is_cuda:
         workspace = _workspace(outputs, cuda().gradient_kmeanspp_workspace(*outputs.shape, embeddings.shape[1], k))
@@ -211,6 +229,11 @@ def _matrix(x: Tensor) -> Any:
 
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
+
+
+def _list(rows: Tensor | None) -> tuple[int, int]:
+    """Address and length."""
+    return _address(rows), 0 if rows is None else len(rows)
 
 
 def _addresses(*tensors: Tensor) -> list[int]:

@@ -79,7 +79,7 @@ def squared_norms(x: Tensor) -> Tensor:
 
 
 def kcenter_greedy(
-    x: Tensor, scale: Tensor | None, centers: Tensor, first: int, k: int
+    x: Tensor, scale: Tensor | None, centers: Tensor, first: int, k: int, *, excluded: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Farthest-first traversal of x [N, D]: picks [k], covering radius after each pick [k], filled [1]."""
     points = _scaled(x, scale)
@@ -88,6 +88,8 @@ def kcenter_greedy(
         nearest = torch.minimum(nearest, (points - points[center]).square().sum(1))
     free = torch.ones(len(x), dtype=torch.bool)
     free[centers.cpu()] = False
+    counted = _without(excluded, len(x))
+    free &= counted
     picks: list[int] = []
     radius: list[float] = []
     filled = 0
@@ -97,7 +99,7 @@ def kcenter_greedy(
         picks.append(pick)
         free[pick] = False
         nearest = torch.minimum(nearest, (points - points[pick]).square().sum(1))
-        radius.append(float(nearest.max().sqrt()))
+        radius.append(float(nearest[counted].max().sqrt()))
     return _integers(picks, x), torch.tensor(radius).to(x.device), _integers([filled], x)
 
 
@@ -129,15 +131,22 @@ def farthest_among(x: Tensor, bounds: Tensor, floor: float, before: int, k: int)
     return _integers(picks, x), torch.tensor(distances)
 
 
-def kmeanspp(x: Tensor, first: int, k: int, seed: int) -> tuple[Tensor, Tensor]:
+def kmeanspp(x: Tensor, first: int, k: int, seed: int, *, excluded: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """D^2 sampling of x [N, D]: picks [k], filled [1]."""
     if first < 0:
         first = int(uniform(seed, 0) * len(x))
-    return _d2_sampling(x.cpu().double(), first, k, seed, x)
+    return _d2_sampling(x.cpu().double(), _without(excluded, len(x)), first, k, seed, x)
 
 
 def gradient_kmeanspp(
-    outputs: Tensor, probs: bool, tolerance: float, embeddings: Tensor, k: int, seed: int
+    outputs: Tensor,
+    probs: bool,
+    tolerance: float,
+    embeddings: Tensor,
+    k: int,
+    seed: int,
+    *,
+    excluded: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """BADGE: D^2 sampling of g_i = (p_i - onehot(argmax p_i)) (x) h_i, first the longest: picks, filled, bad_row.
 
@@ -149,8 +158,9 @@ def gradient_kmeanspp(
         return _integers([0] * k, outputs), _integers([0], outputs), bad_row
     a = p - torch.nn.functional.one_hot(p.argmax(1), p.shape[1])  # [N, C]
     g = (a[:, :, None] * embeddings.cpu().double()[:, None, :]).flatten(1)  # [N, C * D]
-    norms = g.square().sum(1)
-    picks, filled = _d2_sampling(g, int(norms.argmax()), k, seed, outputs)
+    free = _without(excluded, len(p))
+    norms = g.square().sum(1).masked_fill(~free, -1)
+    picks, filled = _d2_sampling(g, free, int(norms.argmax()), k, seed, outputs)
     return picks, filled + int(norms.max() == 0), bad_row
 
 
@@ -196,9 +206,17 @@ def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
     return x.cpu().double() if scale is None else (x.cpu().float() * scale.cpu()[:, None]).double()
 
 
-def _d2_sampling(points: Tensor, first: int, k: int, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    weights = torch.full((len(points),), torch.inf, dtype=torch.float64)  # [N] squared distance to the nearest pick
-    taken = torch.zeros(len(points), dtype=torch.bool)
+def _without(excluded: Tensor | None, n: int) -> Tensor:
+    """[n] bool: True but for the rows ``excluded``."""
+    free = torch.ones(n, dtype=torch.bool)
+    if excluded is not None:
+        free[excluded.cpu()] = False
+    return free
+
+
+def _d2_sampling(points: Tensor, free: Tensor, first: int, k: int, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    weights = torch.where(free, torch.inf, 0.0).double()  # [N] squared distance to the nearest pick
+    taken = ~free
     picks: list[int] = []
     filled = 0
     for j in range(k):

@@ -49,18 +49,18 @@ _register(
     lambda x: _floats(x, x.shape[0]),
 )
 _register(
-    "kcenter_greedy(Tensor x, Tensor? scale, Tensor centers, int first, int k) -> "
+    "kcenter_greedy(Tensor x, Tensor? scale, Tensor centers, int first, int k, *, Tensor? excluded=None) -> "
     "(Tensor picks, Tensor radius, Tensor filled)",
-    lambda x, scale, centers, first, k: (_integers(x, k), _floats(x, k), _integers(x, 1)),
+    lambda x, scale, centers, first, k, *, excluded=None: (_integers(x, k), _floats(x, k), _integers(x, 1)),
 )
 _register(
-    "kmeanspp(Tensor x, int first, int k, int seed) -> (Tensor picks, Tensor filled)",
-    lambda x, first, k, seed: (_integers(x, k), _integers(x, 1)),
+    "kmeanspp(Tensor x, int first, int k, int seed, *, Tensor? excluded=None) -> (Tensor picks, Tensor filled)",
+    lambda x, first, k, seed, *, excluded=None: (_integers(x, k), _integers(x, 1)),
 )
 _register(
-    "gradient_kmeanspp(Tensor outputs, bool probs, float tolerance, Tensor embeddings, int k, int seed) -> "
-    "(Tensor picks, Tensor filled, Tensor bad_row)",
-    lambda outputs, probs, tolerance, embeddings, k, seed: (
+    "gradient_kmeanspp(Tensor outputs, bool probs, float tolerance, Tensor embeddings, int k, int seed, *, "
+    "Tensor? excluded=None) -> (Tensor picks, Tensor filled, Tensor bad_row)",
+    lambda outputs, probs, tolerance, embeddings, k, seed, *, excluded=None: (
         _integers(outputs, k),
         _integers(outputs, 1),
         _integers(outputs, 1),

@@ -123,6 +123,10 @@ class AutoAL(Strategy):
         weights = dict(zip(self.candidates.names, choice.strategy_weights.tolist(), strict=True))
         return Picks(context.unlabeled[choice.positions], choice.scores, columns, weights, clock.seconds)
 
+    def settle(self, asked: np.ndarray) -> None:
+        """Forgets the others of the last query."""
+        self._search.settle(asked)
+
     def _ask(
         self, context: Context, fit_net: FitNet, x: Tensor, size: int, clock: Stopwatch
     ) -> tuple[np.ndarray, np.ndarray]:

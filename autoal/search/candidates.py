@@ -146,7 +146,7 @@ class Candidates:
         strategy = self.strategies[k]
         needs = (*strategy.needs, *strategy.wants)
         part = _completed(_among(context, needs, among), needs, fit_net, x[_rows(context, among)])
-        return among[strategy.query(part, size).indices - len(context.labeled)]
+        return among[strategy.query(part, size).indices - len(context.chosen)]
 
     def _parts(self, context: Context, fit_net: FitNet, x: Tensor) -> Iterator[tuple[np.ndarray, Context]]:
         """Positions [n] among the unlabeled samples, and a context of these with all outputs that candidates need.
@@ -209,12 +209,12 @@ def _completed(context: Context, needs: Collection[str], fit_net: FitNet, x: Ten
 
 
 def _rows(context: Context, unlabeled: np.ndarray) -> Tensor:
-    """The labeled samples' pool indices, then those of ``unlabeled`` [n]."""
-    return torch.from_numpy(np.concatenate([context.labeled, unlabeled]))
+    """The chosen samples' pool indices, then those of ``unlabeled`` [n]."""
+    return torch.from_numpy(np.concatenate([context.chosen, unlabeled]))
 
 
 def _among(context: Context, needs: Collection[str], unlabeled: np.ndarray) -> Context:
-    """The labeled samples and those of ``unlabeled`` [n] as a pool, with the outputs ``needs`` as far as given."""
+    """The chosen samples and those of ``unlabeled`` [n] as a pool, with the outputs ``needs`` as far as given."""
     rows = _rows(context, unlabeled)
     parts: dict[str, Tensor] = {}
     for name in OUTPUT_NAMES:
@@ -222,8 +222,11 @@ def _among(context: Context, needs: Collection[str], unlabeled: np.ndarray) -> C
         if given is not None and (name in needs or name == "embeddings"):
             parts[name] = given[:, rows] if name == "mc_logits" else given[rows]
     inputs = None if context.inputs is None else context.inputs[rows]
-    labeled = np.arange(len(context.labeled))
-    return replace(context, outputs=Outputs(**parts), labeled=labeled, inputs=inputs, shared={})
+    labeled, pending = np.split(np.arange(len(context.chosen)), [len(context.labeled)])
+    closed = np.empty(0, np.int64)
+    return replace(
+        context, outputs=Outputs(**parts), labeled=labeled, inputs=inputs, pending=pending, closed=closed, shared={}
+    )
 
 
 def _vote_frequency(strategy: Strategy, context: Context, share: float) -> np.ndarray:
@@ -235,7 +238,7 @@ def _vote_frequency(strategy: Strategy, context: Context, share: float) -> np.nd
     for _ in range(PARTITIONS):
         for part in np.array_split(rng.permutation(len(unlabeled)), n_parts):
             size = min(len(part), max(2, round(share * len(part))))
-            picked = strategy.query(_among(context, needs, unlabeled[part]), size).indices - len(context.labeled)
+            picked = strategy.query(_among(context, needs, unlabeled[part]), size).indices - len(context.chosen)
             votes[part[picked]] += 1
     return votes / PARTITIONS
 

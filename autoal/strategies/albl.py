@@ -19,10 +19,11 @@ import torch
 
 from autoal import checks
 from autoal.search.autoal import DEFAULT_CANDIDATES
-from autoal.strategies.automated import Asked, Automated, Nominees, class_of
+from autoal.strategies.automated import Automated, Nominees, class_of
 from autoal.strategies.base import Picks, Strategy
 from autoal.strategies.frozen import features, fit_net
 from autoal.strategies.random_sampling import RandomSampling
+from autoal.strategies.rounds import Asked
 from autoal.types import Context
 
 DELTA = 0.1
@@ -38,6 +39,8 @@ class AlblRound(Asked):
         advice: [B, K] phi_k of the pick.
         reward: r, once answers are there; NaN before.
     """
+
+    PER_PICK = ("picks", "q", "advice")
 
     p: np.ndarray
     q: np.ndarray
@@ -83,7 +86,7 @@ class Albl(Automated[AlblRound]):
             nominees.take(picks[b])
             shuffled.take(picks[b])
         q = advice @ p
-        self._rounds.append(AlblRound(len(context.labeled), picks, p, q, advice))
+        self._rounds.add(AlblRound(len(context.labeled), picks, p, q, advice))
         return self.picks(picks, q, arms, p)
 
     def weights(self, context: Context) -> np.ndarray:

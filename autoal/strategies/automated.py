@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic
 
 import numpy as np
 
@@ -12,23 +11,8 @@ from autoal.search.autoal import DEFAULT_CANDIDATES
 from autoal.search.candidates import Candidates
 from autoal.strategies.base import Picks, Strategy
 from autoal.strategies.frozen import features, fit_net
+from autoal.strategies.rounds import Round, Rounds
 from autoal.types import Context
-
-
-@dataclass
-class Asked:
-    """A query of an earlier round.
-
-    Attributes:
-        n_labeled: Number of labels before it.
-        picks: [B] pool indices.
-    """
-
-    n_labeled: int
-    picks: np.ndarray
-
-
-Round = TypeVar("Round", bound=Asked)
 
 
 class Automated(Strategy, Generic[Round]):
@@ -51,16 +35,19 @@ class Automated(Strategy, Generic[Round]):
     def __init__(self, candidates: Iterable[str | type[Strategy] | Strategy] = DEFAULT_CANDIDATES) -> None:
         self.candidates = Candidates(candidates)
         self.wants = tuple(name for name in self.candidates.needs if name not in self.needs)
-        self._rounds: list[Round] = []
+        self._rounds: Rounds[Round] = Rounds()
+
+    def settle(self, asked: np.ndarray) -> None:
+        """Forgets the others of the last query."""
+        self._rounds.settle(asked)
 
     def batches(self, context: Context, size: int) -> list[np.ndarray]:
         """The batch [B] of each candidate, pool indices, best first."""
         return self.candidates.batches(context, fit_net(context), features(context), size)
 
     def answered(self, context: Context) -> list[Round]:
-        """The earlier rounds, oldest first; what was asked with as many labels as there are now is forgotten."""
-        self._rounds = [asked for asked in self._rounds if asked.n_labeled < len(context.labeled)]
-        return self._rounds
+        """The earlier rounds, oldest first."""
+        return self._rounds.before(context)
 
     def picks(self, indices: np.ndarray, scores: np.ndarray, arms: np.ndarray, weights: np.ndarray) -> Picks:
         """The batch ``indices`` [B] with ``scores`` [B]: whose pick each is, arms [B], and the candidates' weights."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from autoal import ops
@@ -20,12 +19,10 @@ class Badge(Strategy):
 
     def pick(self, context: Context, size: int) -> Picks:
         """Pick order; the score is the pick's gradient norm |g|."""
-        unlabeled = torch.from_numpy(context.unlabeled)
-        logits = checked_logits(context)[unlabeled]  # [U, C]
-        embeddings = context.outputs.require("embeddings")[unlabeled]  # [U, D]
+        logits, embeddings = checked_logits(context), context.outputs.require("embeddings")
         seed = int(context.generator(self.name).integers(2**63 - 1))
-        picked = ops.gradient_kmeanspp(logits, embeddings, size, seed=seed)
+        picked = ops.gradient_kmeanspp(logits, embeddings, size, excluded=context.barred, seed=seed)
         p = logits[picked].float().softmax(dim=1)
         p -= torch.nn.functional.one_hot(p.argmax(dim=1), p.shape[1])
         norm = p.norm(dim=1) * embeddings[picked].float().norm(dim=1)
-        return Picks(np.asarray(unlabeled[picked.cpu()]), norm.cpu().numpy())
+        return Picks(picked.cpu().numpy(), norm.cpu().numpy())

@@ -23,7 +23,7 @@ FLOAT32_UP_TO = 10.0  # V^T M^-1 V, which ends near 0: of larger ones float32 le
 
 
 class Bait(Strategy):
-    """Greedy minimum of tr(M^-1 F): F is the pool's Fisher information, M that of labeled and picked samples.
+    """Greedy minimum of tr(M^-1 F): F is the pool's Fisher information, M that of chosen and picked samples.
 
     2 B samples are picked one after the other, then B of them are dropped, each time the one that is missed least.
     A sample x with probabilities p has the information (diag(p) - p p^T) (x) x x^T about the last layer.
@@ -59,8 +59,8 @@ class Bait(Strategy):
             candidates = np.sort(context.generator(self.name).choice(candidates, most, replace=False))
         factors = full_factors if full else binary_factors
         pool = information(embeddings, logits, factors) / len(context)
-        labeled, shown = torch.from_numpy(context.labeled), torch.from_numpy(candidates)
-        known = information(embeddings[labeled], logits[labeled], factors)
+        chosen, shown = torch.from_numpy(context.chosen), torch.from_numpy(candidates)
+        known = information(embeddings[chosen], logits[chosen], factors)
         x, s = embeddings[shown].float(), factors(logits[shown])
         own = x.norm(dim=1).double().square() * s.square().sum(dim=(1, 2))  # [n] the trace of each one's information
         largest = max(float(known.diagonal().max()), float(own.max()))

@@ -43,14 +43,11 @@ class Strategy(ABC):
 
         Raises:
             ValueError: If an output or the labels that the strategy needs are missing, or ``size`` is not in
-                [1, number of unlabeled samples].
+                [1, number of unlabeled samples that may be asked].
         """
         start = time.perf_counter()
         self.check_needs(context)
-        unlabeled = len(context.unlabeled)
-        size = checks.as_count(size, "size", low=1, high=max(unlabeled, 1), of="the unlabeled samples of the pool")
-        if not unlabeled:
-            raise ValueError("the pool has no unlabeled sample left: there is nothing to query")
+        size = self.checked_size(context, size)
         picks = self.pick(context, size)
         indices = np.asarray(picks.indices, dtype=np.int64)
         scores = np.asarray(picks.scores, dtype=np.float32)
@@ -62,6 +59,27 @@ class Strategy(ABC):
             raise RuntimeError(f"{self.label}.pick must give different unlabeled pool indices")
         timings = {**picks.timings, "total": time.perf_counter() - start}
         return Query(indices, scores, dict(picks.provenance), timings, dict(picks.strategy_weights))
+
+    def settle(self, asked: np.ndarray) -> None:  # noqa: B027  (a strategy without a memory has nothing to do)
+        """Told which of its last query's samples are really asked [B], where constraints passed some over.
+
+        For strategies that remember their queries: the others are to be forgotten.
+        """
+
+    def checked_size(self, context: Context, size: int) -> int:
+        """``size`` as an int in [1, number of unlabeled samples that may be asked].
+
+        Raises:
+            TypeError: If it is no integer.
+            ValueError: If it lies outside, or there is nothing to ask.
+        """
+        unlabeled, free = len(context.unlabeled), not len(context.pending) + len(context.closed)
+        of = "the unlabeled samples of the pool" if free else "the samples that may be asked"
+        size = checks.as_count(size, "size", low=1, high=max(unlabeled, 1), of=of)
+        if not unlabeled:
+            left = "no unlabeled sample left" if free else "no sample left that may be asked"
+            raise ValueError(f"the pool has {left}: there is nothing to query")
+        return size
 
     @property
     def label(self) -> str:

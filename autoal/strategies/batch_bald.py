@@ -100,8 +100,8 @@ class BatchBald(Strategy):
     def pick(self, context: Context, size: int) -> Picks:
         """Greedy picks; the score is the information that the pick adds, in nats, 0 where it only fills up.
 
-        The information of T models is at most log T: some picks in, nothing is left to gain. Further picks go by BALD,
-        and a ``SaturationWarning`` says how many they are.
+        What the labels of pending samples will tell is not counted again. The information of T models is at most log T:
+        some picks in, nothing is left to gain. Further picks go by BALD, and a ``SaturationWarning`` says how many.
         """
         unlabeled = context.unlabeled
         bald = torch.as_tensor(mc_uncertainty_scores(context).bald)[torch.from_numpy(unlabeled)].cpu().numpy()
@@ -111,7 +111,10 @@ class BatchBald(Strategy):
         p = torch.empty(len(mc_logits), len(shortlist), mc_logits.shape[2])
         for t, logits in enumerate(mc_logits):  # one after the other: these are the largest arrays here
             p[t] = logits[torch.from_numpy(unlabeled[shortlist])].float().softmax(dim=1)
-        picked, gains = greedy(p, bald[shortlist], size, context.generator(self.name))
+        configurations = Configurations(len(p), p.shape[2], context.generator(self.name))
+        for row in context.pending:
+            configurations.extend(mc_logits[:, row].float().softmax(dim=1))
+        picked, gains = greedy(p, bald[shortlist], size, configurations)
         positions = shortlist[picked]
         if len(positions) < size:
             warnings.warn(
@@ -125,14 +128,15 @@ class BatchBald(Strategy):
         return Picks(unlabeled[positions], gains)
 
 
-def greedy(p: Tensor, bald: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def greedy(p: Tensor, bald: np.ndarray, size: int, configurations: Configurations) -> tuple[np.ndarray, np.ndarray]:
     """Positions of up to ``size`` picks among p [T, n, C], and their gains; fewer where gains end.
+
+    ``configurations`` are those of the labels that are on their way already, or of none.
 
     Mutual information is submodular: a gain only shrinks while S grows, so that gains of earlier picks, and ``bald``
     [n] at the start, are upper bounds, and only samples whose bound exceeds the best fresh gain are looked at again.
     Of drawn configurations this holds for the gains that they estimate.
     """
-    configurations = Configurations(p.shape[0], p.shape[2], rng)
     bound = bald.astype(np.float64)
     picked: list[int] = []
     gains: list[float] = []

@@ -11,7 +11,7 @@ from autoal.types import Context
 
 
 class KCenter(Strategy):
-    """Farthest-first traversal: each pick is the sample farthest from everything labeled or picked (core-set)."""
+    """Farthest-first traversal: each pick is the sample farthest from everything chosen or picked (core-set)."""
 
     name = "kcenter"
     needs = ("embeddings",)
@@ -21,7 +21,12 @@ class KCenter(Strategy):
         """Pick order; the score is the covering radius that remains after the pick."""
         seed = int(context.generator(self.name).integers(2**63 - 1))
         indices, radius = ops.kcenter_greedy(
-            context.outputs.embeddings, size, labeled=context.labeled, seed=seed, return_radius=True
+            context.outputs.embeddings,
+            size,
+            labeled=context.chosen,
+            excluded=context.closed,
+            seed=seed,
+            return_radius=True,
         )
         return Picks(indices.cpu().numpy(), radius.cpu().numpy())
 
@@ -36,5 +41,5 @@ class KMeans(Strategy):
     def pick(self, context: Context, size: int) -> Picks:
         """Largest cluster first; the score is the number of unlabeled samples in the pick's cluster."""
         seed = int(context.generator(self.name).integers(2**63 - 1))
-        picked, population = representatives(context.outputs.require("embeddings"), size, seed, context.labeled)
+        picked, population = representatives(context.outputs.require("embeddings"), size, seed, context.barred)
         return Picks(picked, population.astype(np.float32))

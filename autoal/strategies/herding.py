@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ SAME = 1e-3  # a distance on the unit sphere that may be rounding
 
 
 class MaxHerding(Strategy):
-    """Each pick adds most to the mean, over the pool, of the similarity to the nearest labeled or picked sample."""
+    """Each pick adds most to the mean, over the pool, of the similarity to the nearest chosen or picked sample."""
 
     name = "maxherding"
     needs = ("embeddings",)
@@ -54,7 +55,7 @@ class UHerding(Strategy):
         if self.temperature:
             logits = logits.float() / calibrating_temperature(context)
         uncertainty = ops.uncertainty_scores(logits).margin
-        radius = labeled_radius(unit_rows(context)[torch.from_numpy(context.labeled)])
+        radius = labeled_radius(unit_rows(context)[torch.from_numpy(context.chosen)])
         picks = herd(context, size, self.name, uncertainty, radius)
         return picks._replace(provenance={"uncertainty": uncertainty.cpu().numpy()[picks.indices]})
 
@@ -72,17 +73,18 @@ class RawUHerding(UHerding):
 
 def herd(context: Context, size: int, purpose: str, weights: Tensor, radius: float) -> Picks:
     """The ``size`` unlabeled samples that cover most of the pool's weights [N], under a kernel of this radius."""
-    # Labeled samples cover themselves and are no targets: only how far they cover the others matters.
-    labeled, unlabeled = torch.from_numpy(context.labeled), torch.from_numpy(context.unlabeled)
+    # Chosen samples cover themselves and are no targets: only how far they cover the others matters.
+    chosen, rest = torch.from_numpy(context.chosen), torch.from_numpy(context.unchosen)
     unit, gamma = unit_rows(context), radius**-2
-    points = unit[unlabeled]
+    points = unit[rest]
     covered = None
-    if len(labeled):
-        covered = torch.exp(-gamma * ops.knn(points, unit[labeled], 1).distances[:, 0].square())
+    if len(chosen):
+        covered = torch.exp(-gamma * ops.knn(points, unit[chosen], 1).distances[:, 0].square())
     picks, gains, _ = ops.coverage_greedy(
         points,
         size,
-        weights=weights[unlabeled],
+        weights=weights[rest],
+        excluded=np.searchsorted(context.unchosen, context.closed),
         covered=covered,
         bandwidth=gamma,
         metric="l2",
@@ -90,11 +92,11 @@ def herd(context: Context, size: int, purpose: str, weights: Tensor, radius: flo
         seed=int(context.generator(purpose).integers(2**62)),
         return_gains=True,
     )
-    return Picks(context.unlabeled[picks.cpu().numpy()], gains.cpu().numpy())
+    return Picks(context.unchosen[picks.cpu().numpy()], gains.cpu().numpy())
 
 
 def labeled_radius(unit: Tensor) -> float:
-    """The smallest distance between two labeled rows [L, D] that are not copies; 1 if there are none."""
+    """The smallest distance between two chosen rows [L, D] that are not copies; 1 if there are none."""
     if len(unit) < 2:
         return MaxHerding.RADIUS
     rows = torch.nn.functional.normalize(unit.double(), dim=1)  # lengths of float32 are off by more than is looked for

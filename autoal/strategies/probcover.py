@@ -61,12 +61,12 @@ class ProbCover(Strategy):
             delta = self._radius(context, unit)
         rng = context.generator(self.name)
         unlabeled = context.unlabeled
-        targets, worth = unlabeled, 1.0
+        targets, worth = context.unchosen, 1.0
         if len(targets) > MOST_TARGETS:
             targets, worth = rng.choice(targets, MOST_TARGETS, replace=False), len(targets) / MOST_TARGETS
         goals = unit[torch.from_numpy(targets)]
         covered = torch.zeros(len(goals), dtype=torch.bool, device=unit.device)
-        for part in torch.from_numpy(context.labeled).split(TILE_COLUMNS):
+        for part in torch.from_numpy(context.chosen).split(TILE_COLUMNS):
             covered |= _within(goals, unit[part], delta).any(dim=1)
         positions, degrees = cover_greedy(unit[torch.from_numpy(unlabeled)], goals[~covered], delta, size)
         rest = rng.permutation(np.setdiff1d(np.arange(len(unlabeled)), positions))[: size - len(positions)]

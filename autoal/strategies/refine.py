@@ -99,8 +99,8 @@ class Refine(Strategy):
 
 
 def _query(strategy: Strategy, context: Context, shown: np.ndarray, size: int, seed: int, heat: float) -> Picks:
-    """The strategy's picks [B] among ``shown`` [n] pool indices, as if these and the labeled samples were the pool."""
-    part = np.concatenate([context.labeled, shown])
+    """The strategy's picks [B] among ``shown`` [n] pool indices, as if these and the chosen samples were the pool."""
+    part = np.concatenate([context.chosen, shown])
     index = torch.from_numpy(part)
     outputs: dict[str, torch.Tensor] = {}
     for name in OUTPUT_NAMES:
@@ -116,6 +116,8 @@ def _query(strategy: Strategy, context: Context, shown: np.ndarray, size: int, s
         labeled=np.arange(len(context.labeled)),
         seed=seed,
         inputs=inputs,
+        pending=np.arange(len(context.labeled), len(context.chosen)),
+        closed=np.empty(0, np.int64),
         shared={"temperature": heat},
     )
     query = strategy.query(seen, size)

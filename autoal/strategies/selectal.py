@@ -12,9 +12,10 @@ from torch import Tensor
 from autoal import checks
 from autoal.search.candidates import Candidates, half_context
 from autoal.search.fit_net import FitNet
-from autoal.strategies.automated import Asked, Automated
+from autoal.strategies.automated import Automated
 from autoal.strategies.base import Picks, Strategy
 from autoal.strategies.frozen import features, fit_net
+from autoal.strategies.rounds import Asked
 from autoal.types import Context
 
 LOW, MIDDLE, HIGH = "typiclust", "random", "margin"

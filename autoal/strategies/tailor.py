@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoal.search.autoal import DEFAULT_CANDIDATES
-from autoal.strategies.automated import Asked, Automated, Nominees, class_of
+from autoal.strategies.automated import Automated, Nominees, class_of
 from autoal.strategies.base import Picks, Strategy
+from autoal.strategies.rounds import Asked
 from autoal.types import Context
 
 
 @dataclass
 class TailorRound(Asked):
     """A query, and whose pick each was: arms [B]."""
+
+    PER_PICK = ("picks", "arms")
 
     arms: np.ndarray
 
@@ -57,7 +60,7 @@ class Tailor(Automated[TailorRound]):
             arms[b] = expected.argmax()
             picks[b], scores[b] = nominees.of(arms[b]), expected[arms[b]]
             nominees.take(picks[b])
-        self._rounds.append(TailorRound(len(context.labeled), picks, arms))
+        self._rounds.add(TailorRound(len(context.labeled), picks, arms))
         shares = np.bincount(arms, minlength=len(self.candidates)) / size
         return self.picks(picks, scores, arms, shares)
 

@@ -16,7 +16,10 @@ from autoal.types import Context
 
 
 class TypiClust(Strategy):
-    """k-means into min(L + B, 500) clusters; the most typical sample of the largest ones without a label."""
+    """k-means into min(L + B, 500) clusters; the most typical sample of the largest ones without a label.
+
+    What is pending counts as labeled.
+    """
 
     name = "typiclust"
     needs = ("embeddings",)
@@ -32,25 +35,27 @@ class TypiClust(Strategy):
         Where every cluster has a label, those with the fewest come first.
         """
         points = unit_rows(context)
-        k = min(len(context.labeled) + size, self.MOST_CLUSTERS, len(points))
+        chosen, barred = context.chosen, context.barred
+        k = min(len(chosen) + size, self.MOST_CLUSTERS, len(points))
         seed = int(context.generator(self.name).integers(2**31 - 1))
         assigned = kmeans(points, k, seed).assignments.cpu().numpy()
         sizes = np.bincount(assigned, minlength=k)
-        labels = np.bincount(assigned[context.labeled], minlength=k)
-        is_labeled = np.zeros(len(points), dtype=bool)
-        is_labeled[context.labeled] = True
+        labels = np.bincount(assigned[chosen], minlength=k)
+        left = sizes - np.bincount(assigned[barred], minlength=k)
+        is_barred = np.zeros(len(points), dtype=bool)
+        is_barred[barred] = True
         members = np.split(np.argsort(assigned, kind="stable"), np.cumsum(sizes)[:-1])
 
-        heap = [(sizes[c] < self.SMALLEST_CLUSTER, labels[c], -sizes[c], c) for c in range(k) if labels[c] < sizes[c]]
+        heap = [(sizes[c] < self.SMALLEST_CLUSTER, labels[c], -sizes[c], c) for c in range(k) if left[c]]
         heapq.heapify(heap)
-        waiting: dict[int, list[tuple[int, float]]] = {}  # unlabeled members of the clusters seen so far, best last
+        waiting: dict[int, list[tuple[int, float]]] = {}  # what may be asked of the clusters seen so far, best last
         picked: list[tuple[int, float]] = []
         taken_from: list[int] = []
         while len(picked) < size:
             small, count, minus_size, c = heapq.heappop(heap)
             if c not in waiting:
                 typical = typicality(points[torch.from_numpy(members[c])], self.NEIGHBORS)
-                order = [i for i in np.argsort(-typical, kind="stable")[::-1] if not is_labeled[members[c][i]]]
+                order = [i for i in np.argsort(-typical, kind="stable")[::-1] if not is_barred[members[c][i]]]
                 waiting[c] = [(members[c][i], typical[i]) for i in order]
             picked.append(waiting[c].pop())
             taken_from.append(c)

@@ -27,7 +27,7 @@ CHUNK = 8192  # rows scored at a time
 
 
 class Vaal(ScoreStrategy):
-    """The least like a labeled sample, to a discriminator of an autoencoder's latent codes. It needs no labels."""
+    """The least like a chosen sample, to a discriminator of an autoencoder's latent codes. It needs no labels."""
 
     name = "vaal"
     needs = ("embeddings",)
@@ -39,19 +39,19 @@ class Vaal(ScoreStrategy):
         Raises:
             ValueError: If no sample is labeled.
         """
-        if not len(context.labeled):
+        if not len(context.chosen):
             raise ValueError(f"strategy {self.label!r} needs labeled samples: give labeled=their indices")
         x = features(context)[:, :-1]  # no bias column
-        labeled, unlabeled = (torch.from_numpy(rows) for rows in (context.labeled, context.unlabeled))
-        encoder, discriminator = train(x, labeled, unlabeled, torch_generator(context.generator(self.name)))
+        chosen, others = (torch.from_numpy(rows) for rows in (context.chosen, context.unchosen))
+        encoder, discriminator = train(x, chosen, others, torch_generator(context.generator(self.name)))
         with torch.no_grad():
             return torch.cat([-discriminator(encoder(part)[:, :LATENT])[:, 0] for part in x.split(CHUNK)])
 
 
 def train(
     x: Tensor,  # [N, D]
-    labeled: Tensor,  # [L] rows
-    unlabeled: Tensor,  # [U] rows
+    labeled: Tensor,  # [L + P] rows that are chosen
+    unlabeled: Tensor,  # the other rows
     generator: torch.Generator,
 ) -> tuple[nn.Module, nn.Module]:
     """Encoder x [n, D] -> mean and log variance [n, 2 LATENT], discriminator z [n, LATENT] -> log odds of labeled."""

@@ -11,7 +11,8 @@
 
 namespace autoal::cpu {
 
-// D^2 weights [n] of rows in chunks of kDrawChunk; a picked row has weight 0 and is not picked again.
+// D^2 weights [n] of rows in chunks of kDrawChunk; a picked row has weight 0 and is not picked again, nor is one that
+// is left out.
 class Weights {
  public:
   explicit Weights(int64_t n) : value(n), n_(n), sums_(chunks_of(n, kDrawChunk)), picked_(n, false) {}
@@ -51,6 +52,14 @@ class Weights {
   }
 
   void take(int64_t row) { picked_[row] = true; }
+
+  // As if these rows were picked before all others.
+  void leave_out(const int64_t* rows, int64_t n) {
+    for (int64_t j = 0; j < n; ++j) {
+      value[rows[j]] = 0.0f;
+      take(rows[j]);
+    }
+  }
 
   int64_t lowest_free() {
     while (picked_[lowest_free_]) ++lowest_free_;

@@ -24,7 +24,8 @@ struct Pool {
   int64_t bad_row, first;           // N if there is none; the row with the longest gradient
 };
 
-Pool prepare(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, const Tick& tick) {
+Pool prepare(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, const int64_t* excluded,
+             int64_t n_excluded, const Tick& tick) {
   const Isa& hot = isa();
   const int64_t n = outputs.rows, c = outputs.cols, d = embeddings.cols;
   Pool pool{std::unique_ptr<float[]>(new float[n * c + kLanes]), std::vector<float>(n), std::vector<float>(n), n, 0};
@@ -45,18 +46,21 @@ Pool prepare(const Matrix& outputs, Kind kind, float tolerance, const Matrix& em
   }
   for (int64_t chunk = chunks; chunk-- > 0;)
     if (bad[chunk] >= 0) pool.bad_row = bad[chunk];
+  for (int64_t j = 0; j < n_excluded; ++j)
+    pool.norm[excluded[j]] = 0.0f;  // none is the longest, and no weight reads it
   pool.first = std::max_element(pool.norm.begin(), pool.norm.end()) - pool.norm.begin();
   return pool;
 }
 
-void plain_passes(const Pool& pool, int64_t c, const Matrix& embeddings, int64_t k, uint64_t seed, const Selection& out,
-                  const Tick& tick) {
+void plain_passes(const Pool& pool, int64_t c, const Matrix& embeddings, const int64_t* excluded, int64_t n_excluded,
+                  int64_t k, uint64_t seed, const Selection& out, const Tick& tick) {
   const Isa& hot = isa();
   const int64_t n = embeddings.rows, d = embeddings.cols;
   const int dtype = static_cast<int>(embeddings.dtype), f32 = static_cast<int>(DType::kFloat32);
   std::vector<float> center(padded(d));
   Weights weights(n);
   std::fill(weights.value.begin(), weights.value.end(), std::numeric_limits<float>::infinity());
+  weights.leave_out(excluded, n_excluded);
   const auto pick = [&](int64_t j) -> int64_t {
     if (j > 0) return weights.draw(seed, static_cast<uint64_t>(j));
     return pool.norm[pool.first] > 0.0f ? pool.first : -1;
@@ -84,16 +88,17 @@ void plain_passes(const Pool& pool, int64_t c, const Matrix& embeddings, int64_t
 
 }  // namespace
 
-void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
-                       uint64_t seed, Passes passes, const Selection& out, int64_t* bad_row, const Tick& tick) {
-  const Pool pool = prepare(outputs, kind, tolerance, embeddings, tick);
+void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings,
+                       const int64_t* excluded, int64_t n_excluded, int64_t k, uint64_t seed, Passes passes,
+                       const Selection& out, int64_t* bad_row, const Tick& tick) {
+  const Pool pool = prepare(outputs, kind, tolerance, embeddings, excluded, n_excluded, tick);
   *bad_row = pool.bad_row;
   *out.filled = 0;
   if (pool.bad_row < outputs.rows) return;
   if (plainly(passes, outputs.rows, k) || !(pool.norm[pool.first] > 0.0f))
-    return plain_passes(pool, outputs.cols, embeddings, k, seed, out, tick);
+    return plain_passes(pool, outputs.cols, embeddings, excluded, n_excluded, k, seed, out, tick);
   Gradients metric(pool.a.get(), outputs.cols, pool.norm.data(), pool.length.data(), embeddings, k);
-  RejectionSampler<Gradients>(metric, pool.first, k, seed, out, tick).run();
+  RejectionSampler<Gradients>(metric, pool.first, k, seed, out, tick).run(excluded, n_excluded);
 }
 
 }  // namespace autoal::cpu

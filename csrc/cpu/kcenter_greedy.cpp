@@ -26,9 +26,11 @@ constexpr int64_t kNarrowing = 4;    // each set of candidates is this share of 
 // as much per row as passes of the narrowest rows for some 90 picks, or of wide ones for 25.
 constexpr int64_t few_picks(int64_t columns) { return 24 + 2560 / (32 + columns); }
 
-void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
-                  int64_t k, const Selection& out, const Tick& tick) {
+void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers,
+                  const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, const Selection& out,
+                  const Tick& tick) {
   std::vector<float> distance(x.rows, std::numeric_limits<float>::infinity());
+  for (int64_t j = 0; j < n_excluded; ++j) distance[excluded[j]] = -1.0f;
   Farthest rows(x, scale, distance.data());
   int64_t next = first;
   for (int64_t j = 0; j < n_centers; ++j) {
@@ -41,7 +43,7 @@ void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, i
     if (distance[next] == 0.0f && !(j == 0 && first >= 0)) ++*out.filled;  // a forced pick fills nothing
     out.picks[j] = next;
     next = rows.cover(next);
-    out.radius[j] = std::sqrt(std::max(0.0f, distance[next]));  // -1 where every row is a center
+    out.radius[j] = std::sqrt(std::max(0.0f, distance[next]));  // -1 where no row is left
     if (tick) tick(j + 1);
   }
 }
@@ -52,7 +54,7 @@ struct Key {
   int64_t row;
   bool operator>(const Key& other) const { return bound > other.bound || (bound == other.bound && row < other.row); }
 };
-constexpr Key kNothing{-1.0f, 0};  // centers have the bound -1
+constexpr Key kNothing{-1.0f, 0};  // centers and excluded rows have the bound -1
 
 class LazyTraversal {
  public:
@@ -60,11 +62,12 @@ class LazyTraversal {
                 const Tick& tick)
       : metric_(x, scale, n_centers + k), lazy_(metric_, tick), n_(x.rows), k_(k), out_(out), tick_(tick) {}
 
-  void run(const int64_t* centers, int64_t n_centers, int64_t first) {
+  void run(const int64_t* centers, int64_t n_centers, const int64_t* excluded, int64_t n_excluded, int64_t first) {
     metric_.add(n_centers ? centers[0] : first);
     lazy_.cover_all(0);
     for (int64_t j = 1; j < n_centers; ++j) metric_.add(centers[j]);
     for (int64_t j = 0; j < n_centers; ++j) lazy_.set(centers[j], -1.0f);
+    for (int64_t j = 0; j < n_excluded; ++j) lazy_.set(excluded[j], -1.0f);
     *out_.filled = 0;
     if (first >= 0) {
       if (n_centers) metric_.add(first);
@@ -75,7 +78,7 @@ class LazyTraversal {
     std::vector<int64_t> all(n_);
     for (int64_t i = 0; i < n_; ++i) all[i] = i;
     pick_among(all, kNothing);
-    if (!finished_) out_.radius[k_ - 1] = 0.0f;  // every row is a center
+    if (!finished_) out_.radius[k_ - 1] = 0.0f;  // no row is left
   }
 
  private:
@@ -216,12 +219,13 @@ class LazyTraversal {
 
 }  // namespace
 
-void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
-                    int64_t k, Passes passes, const Selection& out, const Tick& tick) {
+void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers,
+                    const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, Passes passes,
+                    const Selection& out, const Tick& tick) {
   if (k == 0 || plainly(passes, x.rows, k + n_centers, few_picks(x.cols)))
-    plain_passes(x, scale, centers, n_centers, first, k, out, tick);
+    plain_passes(x, scale, centers, n_centers, excluded, n_excluded, first, k, out, tick);
   else
-    LazyTraversal(x, scale, n_centers, k, out, tick).run(centers, n_centers, first);
+    LazyTraversal(x, scale, n_centers, k, out, tick).run(centers, n_centers, excluded, n_excluded, first);
 }
 
 }  // namespace autoal::cpu

@@ -12,11 +12,13 @@
 namespace autoal::cpu {
 namespace {
 
-void plain_passes(const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out, const Tick& tick) {
+void plain_passes(const Matrix& x, const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, uint64_t seed,
+                  const Selection& out, const Tick& tick) {
   const Isa& hot = isa();
   const int dtype = static_cast<int>(x.dtype);
   Weights weights(x.rows);
   std::fill(weights.value.begin(), weights.value.end(), std::numeric_limits<float>::infinity());
+  weights.leave_out(excluded, n_excluded);
   std::vector<float> center(padded(x.cols));
 
   const auto pick = [&](int64_t j) { return j > 0 ? weights.draw(seed, static_cast<uint64_t>(j)) : first; };
@@ -34,12 +36,12 @@ void plain_passes(const Matrix& x, int64_t first, int64_t k, uint64_t seed, cons
 
 }  // namespace
 
-void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes passes, const Selection& out,
-              const Tick& tick) {
+void kmeanspp(const Matrix& x, const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, uint64_t seed,
+              Passes passes, const Selection& out, const Tick& tick) {
   if (first < 0) first = static_cast<int64_t>(uniform(seed, 0) * static_cast<double>(x.rows));
-  if (plainly(passes, x.rows, k)) return plain_passes(x, first, k, seed, out, tick);
+  if (plainly(passes, x.rows, k)) return plain_passes(x, excluded, n_excluded, first, k, seed, out, tick);
   Euclidean metric(x, nullptr, k);
-  RejectionSampler<Euclidean>(metric, first, k, seed, out, tick).run();
+  RejectionSampler<Euclidean>(metric, first, k, seed, out, tick).run(excluded, n_excluded);
 }
 
 }  // namespace autoal::cpu

@@ -114,10 +114,12 @@ class RejectionSampler {
     take(first);
     lazy_.cover_all(0);
     lazy_.set(first, 0.0f);
-    settle();
   }
 
-  void run() {
+  // The excluded rows have weight 0, and fill nothing up.
+  void run(const int64_t* excluded, int64_t n_excluded) {
+    for (int64_t j = 0; j < n_excluded; ++j) lazy_.set(excluded[j], 0.0f);
+    settle();
     while (lazy_.picked < k_ && tree_.total() > 0.0) {
       const int64_t picks = metric_.count(), new_centers = picks - known_to_all_;
       if (rejection::refresh_pays(wasted_, in_vain_, metric_.rows(), picks, new_centers, metric_.columns())) {
@@ -127,7 +129,7 @@ class RejectionSampler {
         batch();
       }
     }
-    fill();
+    fill(excluded, n_excluded);
   }
 
  private:
@@ -203,10 +205,11 @@ class RejectionSampler {
   }
 
   // Every weight is 0: the rows that are free, in order.
-  void fill() {
+  void fill(const int64_t* excluded, int64_t n_excluded) {
     if (lazy_.picked == k_) return;
     std::vector<bool> taken(metric_.rows(), false);
     for (int64_t j = 0; j < lazy_.picked; ++j) taken[out_.picks[j]] = true;
+    for (int64_t j = 0; j < n_excluded; ++j) taken[excluded[j]] = true;
     *out_.filled = k_ - lazy_.picked;
     for (int64_t row = 0; lazy_.picked < k_; ++row)
       if (!taken[row]) out_.picks[lazy_.picked++] = row;

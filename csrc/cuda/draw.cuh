@@ -37,6 +37,15 @@ static __global__ void __launch_bounds__(kThreads) draw_start_kernel(Draw draw, 
   }
 }
 
+// As if these rows were picked before all others.
+static __global__ void __launch_bounds__(kThreads)
+    leave_out_kernel(Draw draw, const int64_t* excluded, int64_t n_excluded) {
+  for (int64_t j = int64_t{blockIdx.x} * kThreads + threadIdx.x; j < n_excluded; j += int64_t{gridDim.x} * kThreads) {
+    draw.weight[excluded[j]] = 0.0f;
+    draw.picked[excluded[j]] = 1;
+  }
+}
+
 // Marks `row` as the j-th pick, or the lowest free row if row < 0. One thread.
 __device__ inline void record_pick(const Draw& draw, int64_t row, int64_t* pick, int64_t* filled) {
   if (row < 0) {

@@ -67,6 +67,14 @@ __global__ void __launch_bounds__(kThreads) residual_kernel(const T* __restrict_
   }
 }
 
+// Excluded rows have no gradient: none is the longest.
+__global__ void __launch_bounds__(kThreads)
+    exclude_kernel(Pool pool, int64_t c, const int64_t* excluded, int64_t n_excluded) {
+  const int64_t stride = int64_t{gridDim.x} * kThreads;
+  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < n_excluded * c; i += stride)
+    pool.a[excluded[i / c] * c + i % c] = 0.0f;
+}
+
 // |g_i|^2 = |a_i|^2 |h_i|^2, and the row where it is largest.
 template <class T>
 __global__ void __launch_bounds__(kThreads) norm_kernel(Gradients<T> metric, Pool pool) {
@@ -114,10 +122,13 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---------------------------------------------------------------- launchers
 template <class T>
-void plain_passes(const char* op, const Gradients<T>& metric, const Pool& pool, const Draw& draw, int64_t k,
-                  uint64_t seed, const Selection& out, const Stream& stream) {
+void plain_passes(const char* op, const Gradients<T>& metric, const Pool& pool, const Draw& draw,
+                  const int64_t* excluded, int64_t n_excluded, int64_t k, uint64_t seed, const Selection& out,
+                  const Stream& stream) {
   const int64_t n = metric.n;
   launch(op, stream, draw_start_kernel, std::min(n / kThreads + 1, kMaxBlocks), draw, n, out.filled);
+  if (n_excluded > 0)
+    launch(op, stream, leave_out_kernel, std::min(n_excluded / kThreads + 1, kMaxBlocks), draw, excluded, n_excluded);
   for (int64_t j = 0; j < k; ++j) {
     if (j == 0)
       launch(op, stream, first_kernel, 1, draw, pool, out.picks, out.filled);
@@ -139,9 +150,9 @@ size_t gradient_kmeanspp_workspace(int64_t n, int64_t c, int64_t, int64_t k) {
   return pool.used() + std::max(plain.used(), lazy.used());
 }
 
-void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings, int64_t k,
-                       uint64_t seed, Passes passes, const Selection& out, int64_t* bad_row, void* workspace,
-                       const Stream& stream) {
+void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const Matrix& embeddings,
+                       const int64_t* excluded, int64_t n_excluded, int64_t k, uint64_t seed, Passes passes,
+                       const Selection& out, int64_t* bad_row, void* workspace, const Stream& stream) {
   const DeviceGuard guard(stream.device);
   Carver carver(workspace);
   const int64_t n = outputs.rows, c = outputs.cols, d = embeddings.cols;
@@ -153,15 +164,19 @@ void gradient_kmeanspp(const Matrix& outputs, Kind kind, float tolerance, const 
     launch(op, stream, residual_kernel<T>, warp_blocks(n), static_cast<const T*>(outputs.data), n, c,
            kind == Kind::kProbs ? 1 : 0, tolerance, pool.a, bad_row);
   });
+  if (n_excluded > 0)
+    launch(op, stream, exclude_kernel, std::min(n_excluded * c / kThreads + 1, kMaxBlocks), pool, c, excluded,
+           n_excluded);
   with_type(embeddings.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* h = static_cast<const T*>(embeddings.data);
     const Gradients<T> metric{pool.a, h, n, c, d, pool.norms, pool.lengths};
     launch(op, stream, norm_kernel<T>, warp_blocks(n), metric, pool);
-    if (plainly(passes, n, k)) return plain_passes(op, metric, pool, carve_draw(carver, n), k, seed, out, stream);
+    if (plainly(passes, n, k))
+      return plain_passes(op, metric, pool, carve_draw(carver, n), excluded, n_excluded, k, seed, out, stream);
     launch(op, stream, put_first_kernel, 1, pool, out.picks);
     launch_together(op, stream, rejection_kernel<Gradients<T>>, warp_blocks(n), 0, metric,
-                    carve_rejection(carver, n, k), c + d, k, seed, out.picks, out.filled);
+                    carve_rejection(carver, n, k), c + d, excluded, n_excluded, k, seed, out.picks, out.filled);
   });
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 // ---------------------------------------------------------------- plain passes
 struct Plain {
-  float* distance;  // [n] squared distance to the nearest center; -1 for centers
+  float* distance;  // [n] squared distance to the nearest center; -1 for centers and excluded rows
   Key* keys;        // [k + 1]: keys[j] = the farthest row when j rows are picked
 };
 
@@ -28,6 +28,11 @@ __global__ void __launch_bounds__(kThreads) start_kernel(Plain s, int64_t n, int
   for (int64_t i = begin; i < n; i += stride) s.distance[i] = __uint_as_float(0x7f800000u);
   for (int64_t j = begin; j <= k; j += stride) s.keys[j] = 0;
   if (begin == 0) *filled = 0;
+}
+
+__global__ void __launch_bounds__(kThreads) exclude_kernel(Plain s, const int64_t* excluded, int64_t n_excluded) {
+  for (int64_t j = int64_t{blockIdx.x} * kThreads + threadIdx.x; j < n_excluded; j += int64_t{gridDim.x} * kThreads)
+    s.distance[excluded[j]] = -1.0f;
 }
 
 // Lowers the distances by one center, given by address, by number (first >= 0), or as the farthest row so far (`key`).
@@ -64,7 +69,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads) radius_kernel(const Key* keys, int64_t k, float* radius) {
   for (int64_t j = int64_t{blockIdx.x} * kThreads + threadIdx.x; j < k; j += int64_t{gridDim.x} * kThreads)
-    radius[j] = keys[j + 1] ? sqrtf(value_of(keys[j + 1])) : 0.0f;  // no key: every row is a center
+    radius[j] = keys[j + 1] ? sqrtf(value_of(keys[j + 1])) : 0.0f;  // no key: no row is left
 }
 
 // ---------------------------------------------------------------- blocked lazy
@@ -80,7 +85,7 @@ struct Progress {
 };
 
 struct Lazy {
-  float *bound, *norms, *middle;  // [n] -1 for centers; [n]; [d]
+  float *bound, *norms, *middle;  // [n] -1 for centers and excluded rows; [n]; [d]
   int *seen, *rows, *met;         // [n] centers met; the rows of this round, oldest first, and what they have met
   int* centers;                   // [n] labeled ones, then picks
   int* candidates;                // [kMost]
@@ -114,7 +119,7 @@ __device__ __forceinline__ Key key_at(const Lazy& s, int64_t row) {
 // Whole grid: all rows meet the first center.
 template <class T>
 __device__ void start(const Euclidean<T>& metric, const Lazy& s, const int64_t* labeled, int64_t n_labeled,
-                      int64_t first, const Selection& out) {
+                      const int64_t* excluded, int64_t n_excluded, int64_t first, const Selection& out) {
   const int64_t stride = int64_t{gridDim.x} * kThreads, begin = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   metric.find_middle();
   for (int64_t b = begin; b < 3 * kBins; b += stride) s.bins[b] = 0;
@@ -138,6 +143,7 @@ __device__ void start(const Euclidean<T>& metric, const Lazy& s, const int64_t* 
   }
   dev::grid_sync();
   for (int64_t j = begin; j < n_labeled + (first >= 0); j += stride) s.bound[s.centers[j]] = -1.0f;
+  for (int64_t j = begin; j < n_excluded; j += stride) s.bound[excluded[j]] = -1.0f;
   dev::grid_sync();
 }
 
@@ -215,17 +221,18 @@ __device__ void pick_among(const Lazy& s, int64_t n, int64_t count, Key cut, int
 
 // All rounds. The barriers of the grid stand between what some blocks write and others read.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 2) lazy_kernel(Euclidean<T> metric, Lazy s, const int64_t* labeled,
-                                                           int64_t n_labeled, int64_t first, int64_t k, Selection out) {
+__global__ void __launch_bounds__(kThreads, 2)
+    lazy_kernel(Euclidean<T> metric, Lazy s, const int64_t* labeled, int64_t n_labeled, const int64_t* excluded,
+                int64_t n_excluded, int64_t first, int64_t k, Selection out) {
   const int64_t stride = int64_t{gridDim.x} * kThreads, begin = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   const int64_t n = metric.n;
   Bins bins{s.bins, 0};
-  start(metric, s, labeled, n_labeled, first, out);
+  start(metric, s, labeled, n_labeled, excluded, n_excluded, first, out);
   int64_t most = kLeast, size = 4 * kLeast;  // of the candidates; of the rows that are brought up to date to find them
   for (;;) {
     const int64_t picked = s.progress->picked, known = n_labeled + picked;
     const Cut outer = select_largest(bins, n, size, [&](int64_t i) { return key_at(s, i); });
-    if (outer.total == 0) {  // every row is a center
+    if (outer.total == 0) {  // no row is left
       if (begin == 0) out.radius[k - 1] = 0.0f;
       return;
     }
@@ -275,8 +282,9 @@ __global__ void __launch_bounds__(kThreads, 2) lazy_kernel(Euclidean<T> metric, 
 constexpr int64_t kFewCenters = 64, kFewRows = 4096;  // are not worth the barriers of a round
 
 template <class T>
-void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
-                  int64_t k, const Selection& out, const Plain& s, const Stream& stream) {
+void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers,
+                  const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, const Selection& out,
+                  const Plain& s, const Stream& stream) {
   const char* op = "kcenter_greedy";
   const T* data = static_cast<const T*>(x.data);
   const int64_t blocks = warp_blocks(x.rows), no_first = -1;
@@ -284,6 +292,8 @@ void plain_passes(const Matrix& x, const float* scale, const int64_t* centers, i
   int64_t* no_pick = nullptr;
   Key* no_key = nullptr;
   launch(op, stream, start_kernel, std::min((x.rows + k) / kThreads + 1, kMaxBlocks), s, x.rows, k, out.filled);
+  if (n_excluded > 0)
+    launch(op, stream, exclude_kernel, std::min(n_excluded / kThreads + 1, kMaxBlocks), s, excluded, n_excluded);
   for (int64_t j = 0; j < n_centers; ++j)
     launch(op, stream, cover_kernel<T>, blocks, data, x.rows, x.cols, scale, s.distance, centers + j, no_first,
            static_cast<const Key*>(nullptr), no_pick, out.filled, j + 1 == n_centers ? s.keys : no_key);
@@ -303,20 +313,22 @@ size_t kcenter_greedy_workspace(int64_t n, int64_t d, int64_t k) {
   return std::max(plain.used(), lazy.used());
 }
 
-void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers, int64_t first,
-                    int64_t k, Passes passes, const Selection& out, void* workspace, const Stream& stream) {
+void kcenter_greedy(const Matrix& x, const float* scale, const int64_t* centers, int64_t n_centers,
+                    const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, Passes passes,
+                    const Selection& out, void* workspace, const Stream& stream) {
   const DeviceGuard guard(stream.device);
   Carver carver(workspace);
   with_type(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     if (k == 0 || plainly(passes, x.rows, k + n_centers, kFewCenters, kFewRows)) {
-      plain_passes<T>(x, scale, centers, n_centers, first, k, out, carve_plain(carver, x.rows, k), stream);
+      plain_passes<T>(x, scale, centers, n_centers, excluded, n_excluded, first, k, out, carve_plain(carver, x.rows, k),
+                      stream);
       return;
     }
     const Lazy s = carve_lazy(carver, x.rows, x.cols);
     const Euclidean<T> metric{static_cast<const T*>(x.data), scale, x.rows, x.cols, s.norms, s.middle};
     launch_together("kcenter_greedy", stream, lazy_kernel<T>, (x.rows + kTile - 1) / kTile, 0, metric, s, centers,
-                    n_centers, first, k, out);
+                    n_centers, excluded, n_excluded, first, k, out);
   });
 }
 

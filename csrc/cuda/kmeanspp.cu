@@ -36,11 +36,13 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---------------------------------------------------------------- launchers
 template <class T>
-void plain_passes(const char* op, const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out,
-                  void* workspace, const Stream& stream) {
+void plain_passes(const char* op, const Matrix& x, const int64_t* excluded, int64_t n_excluded, int64_t first,
+                  int64_t k, uint64_t seed, const Selection& out, void* workspace, const Stream& stream) {
   Carver carver(workspace);
   const Draw draw = carve_draw(carver, x.rows);
   launch(op, stream, draw_start_kernel, std::min(x.rows / kThreads + 1, kMaxBlocks), draw, x.rows, out.filled);
+  if (n_excluded > 0)
+    launch(op, stream, leave_out_kernel, std::min(n_excluded / kThreads + 1, kMaxBlocks), draw, excluded, n_excluded);
   for (int64_t j = 0; j < k; ++j) {
     if (j == 0)
       launch(op, stream, first_kernel, 1, draw, first, out.picks, out.filled);
@@ -66,14 +68,14 @@ Lazy carve_lazy(Carver& carver, int64_t n, int64_t d, int64_t k) {
 }
 
 template <class T>
-void by_rejection(const char* op, const Matrix& x, int64_t first, int64_t k, uint64_t seed, const Selection& out,
-                  void* workspace, const Stream& stream) {
+void by_rejection(const char* op, const Matrix& x, const int64_t* excluded, int64_t n_excluded, int64_t first,
+                  int64_t k, uint64_t seed, const Selection& out, void* workspace, const Stream& stream) {
   Carver carver(workspace);
   const Lazy s = carve_lazy(carver, x.rows, x.cols, k);
   const Euclidean<T> metric{static_cast<const T*>(x.data), nullptr, x.rows, x.cols, s.norms, s.middle};
   launch(op, stream, put_kernel, 1, out.picks, first);
-  launch_together(op, stream, rejection_kernel<Euclidean<T>>, warp_blocks(x.rows), 0, metric, s.rejection, x.cols, k,
-                  seed, out.picks, out.filled);
+  launch_together(op, stream, rejection_kernel<Euclidean<T>>, warp_blocks(x.rows), 0, metric, s.rejection, x.cols,
+                  excluded, n_excluded, k, seed, out.picks, out.filled);
 }
 
 }  // namespace
@@ -85,14 +87,15 @@ size_t kmeanspp_workspace(int64_t n, int64_t d, int64_t k) {
   return std::max(plain.used(), lazy.used());
 }
 
-void kmeanspp(const Matrix& x, int64_t first, int64_t k, uint64_t seed, Passes passes, const Selection& out,
-              void* workspace, const Stream& stream) {
+void kmeanspp(const Matrix& x, const int64_t* excluded, int64_t n_excluded, int64_t first, int64_t k, uint64_t seed,
+              Passes passes, const Selection& out, void* workspace, const Stream& stream) {
   const DeviceGuard guard(stream.device);
   if (first < 0) first = static_cast<int64_t>(uniform(seed, 0) * static_cast<double>(x.rows));
   with_type(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const bool plain = plainly(passes, x.rows, k);
-    (plain ? plain_passes<T> : by_rejection<T>)("kmeanspp", x, first, k, seed, out, workspace, stream);
+    (plain ? plain_passes<T> : by_rejection<T>)("kmeanspp", x, excluded, n_excluded, first, k, seed, out, workspace,
+                                                stream);
   });
 }
 

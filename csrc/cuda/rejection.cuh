@@ -11,7 +11,7 @@ namespace autoal::cuda {
 constexpr int kMostProposals = static_cast<int>(rejection::kLargest);
 constexpr double kInfinite = 1e300;  // no sum of floats reaches it
 constexpr int kNobody = 0x7fffffff;  // as a proposal: none
-constexpr int kPicked = 0x7fffffff;  // as the number of centers that a row knows of: it is one itself
+constexpr int kPicked = 0x7fffffff;  // as the number of centers that a row knows of: it is one itself, or excluded
 
 // Where the sampler stands. The first block changes it while the others wait.
 struct Progress {
@@ -63,7 +63,8 @@ __device__ __forceinline__ int64_t all_threads() { return int64_t{gridDim.x} * k
 
 // Whole grid: the weights after the first pick; all 0 if there is none (first < 0).
 template <class Metric>
-__device__ void begin(const Metric& metric, const Rejection& s, int64_t first, int64_t* filled) {
+__device__ void begin(const Metric& metric, const Rejection& s, const int64_t* excluded, int64_t n_excluded,
+                      int64_t first, int64_t* filled) {
   metric.find_middle();
   if (first_thread() == 0) {
     *s.now = {first >= 0 ? 1 : 0, 0, rejection::kSmallest, 0, 0, 1};
@@ -82,6 +83,11 @@ __device__ void begin(const Metric& metric, const Rejection& s, int64_t first, i
     s.tree.weight[row] = s.bound[row] = row == first ? 0.0f : weight;
     s.seen[row] = row == first ? kPicked : 1;
     s.owner[row] = kNobody;
+  }
+  dev::grid_sync();
+  for (int64_t j = first_thread(); j < n_excluded; j += all_threads()) {
+    s.tree.weight[excluded[j]] = s.bound[excluded[j]] = 0.0f;
+    s.seen[excluded[j]] = kPicked;
   }
   dev::grid_sync();
 }
@@ -242,10 +248,11 @@ __device__ inline void fill(const Rejection& s, int64_t picked, int64_t k, int64
 
 // picks[0] is the first, or -1 if every weight is 0 already. numbers: of a row, as it is priced.
 template <class Metric>
-__global__ void __launch_bounds__(kThreads, 2) rejection_kernel(Metric metric, Rejection s, int64_t numbers, int64_t k,
-                                                                uint64_t seed, int64_t* picks, int64_t* filled) {
+__global__ void __launch_bounds__(kThreads, 2)
+    rejection_kernel(Metric metric, Rejection s, int64_t numbers, const int64_t* excluded, int64_t n_excluded,
+                     int64_t k, uint64_t seed, int64_t* picks, int64_t* filled) {
   using namespace rejecting;
-  begin(metric, s, picks[0], filled);
+  begin(metric, s, excluded, n_excluded, picks[0], filled);
   sum(s, true, 0);
   for (;;) {
     const Progress now = *s.now;

@@ -53,6 +53,38 @@ def select_options(folder, **changes):
     return words
 
 
+def test_select_obeys_constraints(arrays, capsys):
+    groups = np.array(["north", "east", "south"])[np.arange(80) % 3]
+    for name, array in {
+        "g": groups,
+        "c": 1 + np.arange(80) % 2,
+        "x": np.arange(20, 40),
+        "p": np.array([40, 41]),
+    }.items():
+        np.save(arrays / f"{name}.npy", array)
+    words = select_options(arrays, **{"--groups": "g", "--costs": "c", "--excluded": "x", "--pending": "p"})
+    rules = ["--quota", "3", "--cost-budget", "9", "--min-distance", "0.01", "--metric", "l2"]
+    assert main([*words, *rules, "--strategy", "kcenter"]) == 0
+    printed = capsys.readouterr()
+    header, *rows = printed.out.splitlines()
+    picks = np.array([int(row.split(",")[0]) for row in rows])
+    assert header == "index,score,rank,ask" and picks.min() >= 42
+    assert np.unique(groups[picks], return_counts=True)[1].max() <= 3 and (1 + picks % 2).sum() <= 9
+
+    assert main([*words, "--quota", "1", "--cost-budget", "9", "--strategy", "margin"]) == 0
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 4
+    assert "autoal: warning: the query holds 3 of 7 samples" in printed.err and "quota rules out" in printed.err
+
+
+def test_select_refuses_constraints_that_do_not_fit(arrays, bad):
+    np.save(arrays / "g.npy", np.zeros(79, int))
+    bad([*select_options(arrays), "--quota", "3"], "quota needs groups")
+    bad([*select_options(arrays, **{"--groups": "g"}), "--quota", "3"], "groups must hold one group", "80", "79")
+    bad([*select_options(arrays, **{"--pending": "e"})], "pending must be [L] int64")
+    bad([*select_options(arrays), "--excluded", "nowhere.npy"], "--excluded: there is no file nowhere.npy")
+
+
 @pytest.mark.parametrize("strategy", ["autoal", "margin", "bald", "kcenter", "badge"])
 def test_select_writes_one_row_per_pick(arrays, strategy, capsys):
     out = arrays / "picks.csv"

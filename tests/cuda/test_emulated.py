@@ -69,11 +69,11 @@ def lattice(n, d, seed, high=4):
     return np.random.default_rng(seed).integers(-high, high + 1, (n, d)).astype(np.float32)
 
 
-def kcenter(module, x, k, centers=(), first=-1, scale=None, dtype="float32"):
-    centers = np.asarray(centers, np.int64)
+def kcenter(module, x, k, centers=(), first=-1, scale=None, dtype="float32", excluded=()):
+    centers, excluded = (np.asarray(rows, np.int64) for rows in (centers, excluded))
     picks, radius, filled = np.full(k, -7, np.int64), np.empty(k, np.float32), np.empty(1, np.int64)
     arguments = [matrix(module, x, dtype), 0 if scale is None else at(scale), at(centers), len(centers)]
-    arguments += [first, k, PLAIN, at(picks), at(radius), at(filled)]
+    arguments += [at(excluded), len(excluded), first, k, PLAIN, at(picks), at(radius), at(filled)]
     if module is emu:
         space = Workspace(emu.kcenter_greedy_workspace(*x.shape, k))
         emu.kcenter_greedy(*arguments, space.address, 0, 0)
@@ -115,9 +115,9 @@ def test_kcenter_greedy_fills_by_lowest_index(order):
     assert (picks, radius, filled) == kcenter(Cpu, x, 10, first=7)
 
 
-def kmeanspp(module, x, k, seed, first=-1):
-    picks, filled = np.full(k, -7, np.int64), np.empty(1, np.int64)
-    arguments = [matrix(module, x), first, k, seed, PLAIN, at(picks), at(filled)]
+def kmeanspp(module, x, k, seed, first=-1, excluded=()):
+    picks, filled, excluded = np.full(k, -7, np.int64), np.empty(1, np.int64), np.asarray(excluded, np.int64)
+    arguments = [matrix(module, x), at(excluded), len(excluded), first, k, seed, PLAIN, at(picks), at(filled)]
     if module is emu:
         space = Workspace(emu.kmeanspp_workspace(*x.shape, k))
         emu.kmeanspp(*arguments, space.address, 0, 0)
@@ -147,10 +147,11 @@ def test_kmeanspp_fills_by_lowest_index(order):
     assert (picks, filled) == ([2, 4, 0, 1, 3], 3) == kmeanspp(Cpu, x, 5, 1, first=2)
 
 
-def gradient_kmeanspp(module, outputs, h, k, seed, probs=True):
+def gradient_kmeanspp(module, outputs, h, k, seed, probs=True, excluded=()):
+    excluded = np.asarray(excluded, np.int64)
     picks, filled, bad = np.full(k, -7, np.int64), np.empty(1, np.int64), np.empty(1, np.int64)
-    arguments = [matrix(module, outputs), int(probs), 1e-3, matrix(module, h), k, seed, PLAIN]
-    arguments += [at(picks), at(filled), at(bad)]
+    arguments = [matrix(module, outputs), int(probs), 1e-3, matrix(module, h), at(excluded), len(excluded)]
+    arguments += [k, seed, PLAIN, at(picks), at(filled), at(bad)]
     if module is emu:
         space = Workspace(emu.gradient_kmeanspp_workspace(*outputs.shape, h.shape[1], k))
         emu.gradient_kmeanspp(*arguments, space.address, 0, 0)

@@ -20,12 +20,12 @@ def at(array):
     return 0 if array is None else array.ctypes.data
 
 
-def kcenter(x, k, passes, *, first=-1, centers=(), scale=None, dtype=0, cpu=False):
+def kcenter(x, k, passes, *, first=-1, centers=(), scale=None, dtype=0, cpu=False, excluded=()):
     module = _core if cpu else emu
-    centers = np.asarray(centers, np.int64)
+    centers, excluded = (np.asarray(rows, np.int64) for rows in (centers, excluded))
     picks, radius, filled = np.full(k, -7, np.int64), np.full(k, np.nan, np.float32), np.full(1, -7, np.int64)
-    arguments = [module.Matrix(at(x), *x.shape, dtype), at(scale), at(centers), len(centers), first, k, passes]
-    arguments += [at(picks), at(radius), at(filled)]
+    arguments = [module.Matrix(at(x), *x.shape, dtype), at(scale), at(centers), len(centers)]
+    arguments += [at(excluded), len(excluded), first, k, passes, at(picks), at(radius), at(filled)]
     if cpu:
         _core.cpu.kcenter_greedy(*arguments, None)
     else:
@@ -189,3 +189,33 @@ def test_small_lattices_full_of_ties(n, d, spread, seed, data):
     first = -1 if labeled else data.draw(st.integers(0, n - 1))
     plain = kcenter(x, k, PLAIN, first=first, centers=labeled, cpu=True)
     assert kcenter(x, k, LAZY, first=first, centers=labeled) == plain
+
+
+def check_without(x, k, passes, excluded, centers):
+    """Excluded rows are as if they were not there."""
+    ours = kcenter(x, k, passes, centers=centers, excluded=excluded)
+    left = np.setdiff1d(np.arange(len(x)), excluded)
+    without = kcenter(x[left], k, PLAIN, centers=np.searchsorted(left, centers), cpu=True)
+    assert ours == (left[without[0]].tolist(), *without[1:])
+    assert ours == kcenter(x, k, passes, centers=centers, excluded=excluded, cpu=True)
+
+
+@pytest.mark.parametrize(("passes", "k"), [(PLAIN, 5), (LAZY, 66)])
+def test_excluded_rows_in_any_order_of_threads(order, passes, k):
+    check_without(
+        np.random.default_rng(3).integers(-4, 5, (260, 6)).astype(np.float32), k, passes, range(0, 260, 3), [7]
+    )
+
+
+@pytest.mark.parametrize("passes", [PLAIN, LAZY])
+def test_excluded_rows_do_not_fill_up(passes):
+    x = np.random.default_rng(4).integers(-1, 2, (120, 3)).astype(np.float32)
+    check_without(x, 78, passes, range(0, 120, 3), [7, 10])
+
+
+@pytest.mark.parametrize("passes", [PLAIN, LAZY])
+def test_a_labeled_row_that_is_excluded_is_a_center(passes):
+    x = normal(300, 5)
+    both = kcenter(x, 60, passes, centers=[3, 50], excluded=[3, 9])
+    assert both == kcenter(x, 60, passes, centers=[3, 50], excluded=[9])
+    assert 9 not in both[0]

@@ -51,17 +51,18 @@ def run(module, op, arguments, sizes, answers):
     assert (space[:256] == GUARD).all() and (space[-256:] == GUARD).all(), "written outside the workspace"
 
 
-def kmeanspp(module, x, k, seed, passes=LAZY, first=-1, dtype=0):
+def kmeanspp(module, x, k, seed, passes=LAZY, first=-1, dtype=0, excluded=()):
     picks, filled = np.full(k, -7, np.int64), np.full(1, -7, np.int64)
-    matrix = module.Matrix(at(x), *x.shape, dtype)
-    run(module, "kmeanspp", [matrix, first, k, seed, passes], [*x.shape, k], [picks, filled])
+    pool, excluded = module.Matrix(at(x), *x.shape, dtype), np.asarray(excluded, np.int64)
+    run(module, "kmeanspp", [pool, at(excluded), len(excluded), first, k, seed, passes], [*x.shape, k], [picks, filled])
     return picks.tolist(), int(filled[0])
 
 
-def badge(module, p, h, k, seed, passes=LAZY, kind=1, dtype=0):
+def badge(module, p, h, k, seed, passes=LAZY, kind=1, dtype=0, excluded=()):
     picks, filled, bad = np.full(k, -7, np.int64), np.full(1, -7, np.int64), np.full(1, -7, np.int64)
     outputs, embeddings = module.Matrix(at(p), *p.shape, 0), module.Matrix(at(h), *h.shape, dtype)
-    arguments = [outputs, kind, 1e-3, embeddings, k, seed, passes]
+    excluded = np.asarray(excluded, np.int64)
+    arguments = [outputs, kind, 1e-3, embeddings, at(excluded), len(excluded), k, seed, passes]
     run(module, "gradient_kmeanspp", arguments, [*p.shape, h.shape[1], k], [picks, filled, bad])
     return picks.tolist(), int(filled[0]), int(bad[0])
 
@@ -265,3 +266,42 @@ def test_subnormal_factors():
     logits = np.zeros((200, 2), np.float32)
     logits[:, 0] = np.linspace(30, 60, 200)
     check(badge, logits, 1e12 * normal(200, 3, 1), 30, 2, kind=0)
+
+
+# ---------------------------------------------------------------- excluded rows
+@pytest.mark.parametrize("passes", [PLAIN, LAZY])
+def test_excluded_rows_are_as_if_they_were_not_there(grid, passes):
+    """On lattices sums are exact, so that a draw falls on the same row with and without rows of weight 0."""
+    excluded = np.arange(1, 700, 4)
+    left = np.setdiff1d(np.arange(700), excluded)
+    x = integers(700, 5, 40)
+    picks, filled = check(kmeanspp, x, 80, 3, passes, first=2, excluded=excluded)
+    without = kmeanspp(_core, x[left], 80, 3, passes, first=int(np.searchsorted(left, 2)))
+    assert (picks, filled) == (left[without[0]].tolist(), without[1])
+
+    p, h = eighths(700, 4), integers(700, 3, 40, 1)
+    picks, filled = check(badge, p, h, 60, 3, passes, excluded=excluded)
+    without = badge(_core, p[left], h[left], 60, 3, passes)
+    assert (picks, filled) == (left[without[0]].tolist(), without[1])
+
+
+@pytest.mark.parametrize("passes", [PLAIN, LAZY])
+def test_excluded_rows_fill_nothing_up(grid, passes):
+    x = np.repeat(np.array([[0, 0], [5, 0], [0, 7]], np.float32), 40, axis=0)
+    excluded = [0, 2, *range(80, 120)]
+    picks, filled = check(kmeanspp, x, 78, 1, passes, first=1, excluded=excluded)
+    assert filled == 76 and sorted(picks) == np.setdiff1d(np.arange(120), excluded).tolist()
+
+    certain = np.tile(np.array([[1, 0]], np.float32), (120, 1))  # no row has a gradient
+    picks, filled = check(badge, certain, x, 30, 1, passes, excluded=excluded)
+    assert filled == 30 and picks == np.setdiff1d(np.arange(120), excluded)[:30].tolist()
+
+
+@pytest.mark.parametrize("passes", [PLAIN, LAZY])
+def test_an_excluded_row_is_not_the_first_of_badge(passes):
+    p, h = eighths(200, 3), integers(200, 4)
+    longest = badge(_core, p, h, 1, 0)[0]
+    picks, _ = check(badge, p, h, 30, 0, passes, excluded=longest)
+    assert longest[0] not in picks
+    left = np.delete(np.arange(200), longest)
+    assert picks[0] == left[badge(_core, p[left], h[left], 1, 0)[0][0]]

@@ -30,20 +30,22 @@ def kcenter(x, k, first=0, centers=(), dtype=0, tick=None, passes=0):
     centers = np.asarray(centers, np.int64)
     picks, radius, filled = np.empty(k, np.int64), np.empty(k, np.float32), np.empty(1, np.int64)
     cpu.kcenter_greedy(
-        matrix(x, dtype), 0, at(centers), len(centers), first, k, passes, at(picks), at(radius), at(filled), tick
+        matrix(x, dtype), 0, at(centers), len(centers), 0, 0, first, k, passes, at(picks), at(radius), at(filled), tick
     )
     return picks.tolist(), radius.tolist(), int(filled[0])
 
 
 def kmeanspp(x, k, seed=0, passes=0):
     picks, filled = np.empty(k, np.int64), np.empty(1, np.int64)
-    cpu.kmeanspp(matrix(x), -1, k, seed, passes, at(picks), at(filled), None)
+    cpu.kmeanspp(matrix(x), 0, 0, -1, k, seed, passes, at(picks), at(filled), None)
     return picks.tolist(), int(filled[0])
 
 
 def badge(logits, h, k, seed=0, passes=0):
     picks, filled, bad = np.empty(k, np.int64), np.empty(1, np.int64), np.empty(1, np.int64)
-    cpu.gradient_kmeanspp(matrix(logits), 0, 1e-3, matrix(h), k, seed, passes, at(picks), at(filled), at(bad), None)
+    cpu.gradient_kmeanspp(
+        matrix(logits), 0, 1e-3, matrix(h), 0, 0, k, seed, passes, at(picks), at(filled), at(bad), None
+    )
     return picks.tolist(), int(filled[0]), int(bad[0])
 
 

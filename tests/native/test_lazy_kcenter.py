@@ -15,12 +15,12 @@ def at(array):
     return 0 if array is None else array.ctypes.data
 
 
-def kcenter(x, k, passes, first=0, centers=(), scale=None, dtype=0):
-    centers = np.asarray(centers, np.int64)
+def kcenter(x, k, passes, first=0, centers=(), scale=None, dtype=0, excluded=()):
+    centers, excluded = (np.asarray(rows, np.int64) for rows in (centers, excluded))
     picks, radius, filled = np.empty(k, np.int64), np.empty(k, np.float32), np.empty(1, np.int64)
     matrix = _core.Matrix(at(x), *x.shape, dtype)
-    answer = (at(picks), at(radius), at(filled))
-    cpu.kcenter_greedy(matrix, at(scale), at(centers), len(centers), first, k, passes, *answer, None)
+    rows, answer = (at(centers), len(centers), at(excluded), len(excluded)), (at(picks), at(radius), at(filled))
+    cpu.kcenter_greedy(matrix, at(scale), *rows, first, k, passes, *answer, None)
     return picks.tolist(), radius.tolist(), int(filled[0])
 
 
@@ -126,6 +126,6 @@ def test_progress_is_told_in_order():
     picks, radius, filled = np.empty(6000, np.int64), np.empty(6000, np.float32), np.empty(1, np.int64)
     x = normal(300_000, 32)
     cpu.kcenter_greedy(
-        _core.Matrix(at(x), *x.shape, 0), 0, 0, 0, 0, 6000, LAZY, at(picks), at(radius), at(filled), told.append
+        _core.Matrix(at(x), *x.shape, 0), 0, 0, 0, 0, 0, 0, 6000, LAZY, *map(at, (picks, radius, filled)), told.append
     )
     assert told and told == sorted(told) and all(0 <= number <= 6000 for number in told)

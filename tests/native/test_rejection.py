@@ -17,16 +17,19 @@ def at(array):
     return array.ctypes.data
 
 
-def kmeanspp(x, k, seed, passes=LAZY, first=-1, dtype=0, tick=None):
-    picks, filled = np.empty(k, np.int64), np.empty(1, np.int64)
-    cpu.kmeanspp(_core.Matrix(at(x), *x.shape, dtype), first, k, seed, passes, at(picks), at(filled), tick)
+def kmeanspp(x, k, seed, passes=LAZY, first=-1, dtype=0, tick=None, excluded=()):
+    picks, filled, excluded = np.empty(k, np.int64), np.empty(1, np.int64), np.asarray(excluded, np.int64)
+    pool = _core.Matrix(at(x), *x.shape, dtype), at(excluded), len(excluded)
+    cpu.kmeanspp(*pool, first, k, seed, passes, at(picks), at(filled), tick)
     return picks.tolist(), int(filled[0])
 
 
-def badge(p, h, k, seed, passes=LAZY, kind=1):
+def badge(p, h, k, seed, passes=LAZY, kind=1, excluded=()):
     picks, filled, bad = np.empty(k, np.int64), np.empty(1, np.int64), np.empty(1, np.int64)
     outputs, embeddings = _core.Matrix(at(p), *p.shape, 0), _core.Matrix(at(h), *h.shape, 0)
-    cpu.gradient_kmeanspp(outputs, kind, 1e-3, embeddings, k, seed, passes, at(picks), at(filled), at(bad), None)
+    excluded = np.asarray(excluded, np.int64)
+    pool = outputs, kind, 1e-3, embeddings, at(excluded), len(excluded)
+    cpu.gradient_kmeanspp(*pool, k, seed, passes, at(picks), at(filled), at(bad), None)
     assert bad[0] == len(p)
     return picks.tolist(), int(filled[0])
 

@@ -244,6 +244,6 @@ def test_every_16_bit_number_is_read_as_it_is(dtype, one):
     for b in bits[np.isfinite(x) & (np.abs(x) < 8) & (np.abs(x) > 1e-3)][::97]:  # a square hides the sign, |x - 1| not
         pair = np.array([one, b], np.uint16)
         cpu.kcenter_greedy(
-            _core.Matrix(at(pair), 2, 1, dtype), 0, 0, 0, 0, 1, 0, at(picks), at(radius), at(filled), None
+            _core.Matrix(at(pair), 2, 1, dtype), 0, 0, 0, 0, 0, 0, 1, 0, at(picks), at(radius), at(filled), None
         )
         assert radius[0] == np.abs(x[b] - 1)

@@ -48,6 +48,11 @@ def test_opcheck(name, device):
     torch.library.opcheck(op(name).default, on(device, OPTIONS[name]))
 
 
+@pytest.mark.parametrize("name", ["kcenter_greedy", "kmeanspp", "gradient_kmeanspp"])
+def test_opcheck_where_rows_are_excluded(name, device):
+    torch.library.opcheck(op(name).default, on(device, CALLS[name]), {"excluded": torch.tensor([0, 1], device=device)})
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_each_key_has_its_own_kernel(name):
     for key in ("CPU", "CUDA", "CompositeExplicitAutograd", "Meta"):

@@ -175,7 +175,7 @@ class TestAlbl:
         for seed in range(400):
             strategy = Albl((Column(0), Column(1)), horizon=1)
             strategy.query(context_of(task, seed=seed), 1)
-            (asked,) = strategy._rounds
+            (asked,) = strategy._rounds.asked
             estimates.append(right[asked.picks[0]] / asked.q[0] / N)
         error = np.std(estimates) / np.sqrt(len(estimates))
         assert abs(np.mean(estimates) - right[unlabeled].sum() / N) < 4 * error

@@ -58,6 +58,15 @@ def test_labeled_samples_are_left_out_of_the_batch():
     assert autoal.select(Outputs(mc_logits=mc), 3, "batchbald", labeled=labeled).indices.tolist() == want.tolist()
 
 
+def test_what_pending_samples_will_tell_is_not_asked_for_again():
+    mc = samples()
+    whole = autoal.select(Outputs(mc_logits=mc), 5, "batchbald")
+    rules = autoal.Constraints(pending=whole.indices[:2])
+    rest = autoal.select(Outputs(mc_logits=mc), 3, "batchbald", constraints=rules)
+    assert rest.indices.tolist() == whole.indices[2:].tolist()
+    np.testing.assert_allclose(rest.scores, whole.scores[2:], atol=1e-6)
+
+
 def test_copies_do_not_fill_a_batch_as_they_do_for_bald():
     mc = np.concatenate([np.repeat(samples(n=1, spread=6), 20, axis=1), samples(n=5, seed=1)], axis=1)
     assert (autoal.select(Outputs(mc_logits=mc), 4, "bald").indices < 20).all()
@@ -67,7 +76,7 @@ def test_copies_do_not_fill_a_batch_as_they_do_for_bald():
 def test_lazy_picks_are_plain_ones():
     mc = torch.from_numpy(samples(t=8, n=400, spread=1.0))
     p = mc.softmax(dim=2)
-    picked, gains = greedy(p, np.full(400, np.inf), 4, np.random.default_rng(0))
+    picked, gains = greedy(p, np.full(400, np.inf), 4, Configurations(8, C, np.random.default_rng(0)))
     configurations = Configurations(8, C, np.random.default_rng(0))
     for pick, gain in zip(picked, gains, strict=True):
         all_gains = configurations.gains(p)

@@ -17,25 +17,24 @@ from autoal.search.coverage.search_net import Evidence
 from autoal.search.coverage.signals import signals
 from autoal.search.features import Features
 from autoal.search.fit_net import Half, halves
+from autoal.strategies import rounds
 from autoal.types import Context
 
 HALVINGS = 3
 HISTORY = 5  # queries
 
 
-@dataclass(frozen=True)
-class Asked:
+@dataclass
+class Asked(rounds.Asked):
     """A query of an earlier round, as things stood then.
 
     Attributes:
-        n_labeled: Number of labels before it.
-        picks: [B] pool indices.
-        phi: [B, 4 + S] their signals.
+        phi: [B, 4 + S] the picks' signals.
         predicted: [B] FitNet's class for them.
     """
 
-    n_labeled: int
-    picks: np.ndarray
+    PER_PICK = ("picks", "phi", "predicted")
+
     phi: np.ndarray
     predicted: np.ndarray
 

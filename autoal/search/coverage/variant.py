@@ -18,6 +18,7 @@ from autoal.search.coverage.signals import signals
 from autoal.search.features import Features
 from autoal.search.fit_net import FitNet
 from autoal.search.stopwatch import Stopwatch
+from autoal.strategies.rounds import Rounds
 from autoal.types import Context
 
 MOST_TARGETS = 10_000  # samples that a gain is summed over
@@ -47,12 +48,14 @@ class Coverage:
     Attributes:
         unit: [U, D + 1] unit rows.
         uncertainty: [U] u, the multiplier of a gain.
-        covered: [U] m, the largest kernel value with a labeled sample.
+        nearness: [U] the largest kernel value with a labeled sample.
+        covered: [U] m, the same with a chosen one: what is pending covers, too.
         gamma: The kernel's bandwidth.
     """
 
     unit: Tensor
     uncertainty: Tensor
+    nearness: Tensor
     covered: Tensor
     gamma: float
 
@@ -63,8 +66,11 @@ class Coverage:
         unit, unit_labeled = features.unit[unlabeled], features.unit[labeled]
         uncertainty = laplace_uncertainty(features.x[unlabeled], fit_net.weight, features.x[labeled])
         gamma = bandwidth(unit_labeled)
-        covered = kernel_of_similarity(nearest_similarity(unit, unit_labeled), gamma)
-        return Coverage(unit, uncertainty, covered, gamma)
+        nearness = covered = kernel_of_similarity(nearest_similarity(unit, unit_labeled), gamma)
+        if len(context.pending):
+            pending = features.unit[torch.from_numpy(context.pending)]
+            covered = torch.maximum(covered, kernel_of_similarity(nearest_similarity(unit, pending), gamma))
+        return Coverage(unit, uncertainty, nearness, covered, gamma)
 
     def query(self, weight: np.ndarray, size: int, context: Context) -> tuple[np.ndarray, np.ndarray, dict]:
         """Positions [B] of the batch that covers most of ``weight`` [U]; gains [B]; provenance [B] of the query."""
@@ -100,17 +106,21 @@ class CoverageSearch:
 
     def __init__(self, search: str, damped: bool, candidates: Candidates) -> None:
         self.search, self.damped, self.candidates = search, damped, candidates
-        self._history: list[evidence.Asked] = []
+        self.rounds: Rounds[evidence.Asked] = Rounds()
 
     def forget(self) -> None:
         """Starts afresh, for another pool."""
-        self._history = []
+        self.rounds = Rounds()
+
+    def settle(self, asked: np.ndarray) -> None:
+        """Of the last query only the samples ``asked`` [B] count."""
+        self.rounds.settle(asked)
 
     def choose(
         self, context: Context, features: Features, fit_net: FitNet, ranks: np.ndarray, size: int, clock: Stopwatch
     ) -> Choice:
         """The batch of this round; ``ranks`` [U, S] are the candidates'."""
-        self._history = [asked for asked in self._history if asked.n_labeled < len(context.labeled)]  # not asked again
+        history = self.rounds.before(context)
 
         coverage = Coverage.of(context, features, fit_net)
         clock.lap("calibration")
@@ -120,11 +130,11 @@ class CoverageSearch:
 
         unlabeled = context.unlabeled
         p = fit_net.probabilities(features.x)  # [N, C]
-        phi = np.column_stack([signals(p, unlabeled, graph[unlabeled], coverage.covered), ranks - 0.5])  # [U, 4 + S]
+        phi = np.column_stack([signals(p, unlabeled, graph[unlabeled], coverage.nearness), ranks - 0.5])  # [U, 4 + S]
         search_net = SearchNet(len(self.candidates))
         if self.search == "adaptive":
             share = size / len(unlabeled)
-            search_net.fit(evidence.gather(context, features, coverage.gamma, self.candidates, share, self._history))
+            search_net.fit(evidence.gather(context, features, coverage.gamma, self.candidates, share, history))
         clock.lap("search")
 
         u = coverage.uncertainty.double().cpu().numpy()
@@ -135,7 +145,7 @@ class CoverageSearch:
 
         picks = unlabeled[positions]
         predicted = p[torch.from_numpy(picks)].argmax(1).cpu().numpy()
-        self._history.append(evidence.Asked(len(context.labeled), picks, phi[positions], predicted))
+        self.rounds.add(evidence.Asked(len(context.labeled), picks, phi[positions], predicted))
         columns["error_probability"] = e[positions].astype(np.float32)
         logit = None if self.search == "none" else search_net.logit(phi)
         return Choice(positions, gains, strategy_weights(logit, ranks), columns)

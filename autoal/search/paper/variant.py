@@ -36,6 +36,9 @@ class PaperSearch:
     def forget(self) -> None:
         """Starts afresh, for another pool: nothing to do, each round searches anew."""
 
+    def settle(self, asked: np.ndarray) -> None:
+        """Of the last query only the samples ``asked`` [B] count: nothing to do, none is remembered."""
+
     def choose(
         self, context: Context, features: Features, fit_net: FitNet, ranks: np.ndarray, size: int, clock: Stopwatch
     ) -> Choice:
