@@ -94,7 +94,7 @@ def read_constraints(arguments: argparse.Namespace) -> Constraints | None:
     if not given:
         return None
     for name in given.keys() & set(files_of):
-        given[name] = read_npy(given[name], option(name))
+        given[name] = read(given[name], option(name))
     return Constraints(**given, metric=arguments.metric)
 
 
