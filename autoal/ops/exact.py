@@ -94,7 +94,7 @@ def _proved(q: Rows, space: _Space, found: Tensor) -> tuple[Tensor, Tensor]:
     best = torch.full_like(found, torch.inf)
     indices = torch.zeros_like(found, dtype=torch.int64)
     rest, numbers = x, torch.arange(len(x), device=x.device)  # what is to be compared
-    start = compared = 0
+    start, compared, with_copies = 0, 0, True
     while start < len(rest):
         rows, theirs = rest[start : start + PROOF_ROWS], numbers[start : start + PROOF_ROWS]
         start += PROOF_ROWS
@@ -111,13 +111,14 @@ def _proved(q: Rows, space: _Space, found: Tensor) -> tuple[Tensor, Tensor]:
             near = space.between(wide_asking, wide) <= limit[:, None]
             pairs = near.nonzero()
             compared += len(pairs)
-            if rest is x and compared > len(x):
-                kept = among_first(x, k, space.metric)
-                some = kept[theirs].nonzero()[:, 0]
-                rows, theirs, wide = rows[some], theirs[some], wide[some]
-                pairs = near[:, some].nonzero()
-                numbers, start = numbers[start:][kept[start:]], 0
-                rest = x.take(numbers)
+            if with_copies and compared > len(x):
+                kept, with_copies = among_first(x, k, space.metric), False
+                if not kept.all():
+                    some = kept[theirs].nonzero()[:, 0]
+                    rows, theirs, wide = rows[some], theirs[some], wide[some]
+                    pairs = near[:, some].nonzero()
+                    numbers, start = numbers[start:][kept[start:]], 0
+                    rest = x.take(numbers)
             if len(pairs):
                 values, positions = _nearest_pairs(asking, rows, pairs, k, space.metric)
                 best[here], indices[here] = merged(best[here], indices[here], values, theirs[positions])
