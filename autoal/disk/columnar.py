@@ -15,7 +15,7 @@ SUFFIXES = (".parquet", ".arrow", ".feather")
 SAVED = "state.json"  # in the folder that save_to_disk of Hugging Face's datasets makes
 MAX_STATE = 1 << 20
 BATCH_ROWS = 1024
-READ_AHEAD = 1 << 20  # else a whole row group's column is read at once
+READ_AHEAD = 1 << 20  # and nothing before it is asked for: else a row group, which may be all of the file, is in memory
 OLDEST = 16  # before 14.0.1 files could run code (CVE-2023-47248); numpy 2 needs 16
 
 Batches = Callable[[int], Iterator[np.ndarray]]
@@ -92,7 +92,7 @@ def _parquet(path: Path, columns: Sequence[str] | None, arrow: Any) -> tuple[Any
     """Schema and row groups of a Parquet file."""
     import pyarrow.parquet
 
-    file = pyarrow.parquet.ParquetFile(path, buffer_size=READ_AHEAD)
+    file = pyarrow.parquet.ParquetFile(path, buffer_size=READ_AHEAD, pre_buffer=False)
     names = _chosen(file.schema_arrow, columns, str(path), arrow)
 
     def read(group: int) -> Iterable[Any]:

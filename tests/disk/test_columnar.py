@@ -53,6 +53,20 @@ def test_the_matrix_is_found_and_streamed(tmp_path, table, suffix):
         assert np.array_equal(np.concatenate([np.empty((0, 8), np.float32), *rest]), X[start:])
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".feather"])
+def test_no_more_than_some_rows_are_in_memory(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    table = arrow.table({"e": fixed(numbers(40_000, 256))})
+    if suffix == ".parquet":
+        parquet.write_table(table, path, row_group_size=1 << 20)  # all is one row group
+    else:
+        write(table, path)
+    size = table.nbytes
+    del table
+    before = arrow.total_allocated_bytes()
+    assert max(arrow.total_allocated_bytes() - before for _ in sources.of(path).batches(0)) < size / 4
+
+
 def test_a_folder_of_parts_is_read_in_the_order_of_names(tmp_path):
     for number, first in enumerate(range(0, 3000, 1000)):
         parquet.write_table(arrow.table({"e": fixed(X[first : first + 1000])}), tmp_path / f"part-{number}.parquet")
