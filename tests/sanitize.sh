@@ -24,6 +24,7 @@ build() {
   rm -rf "build/$1/out"
   mkdir -p "build/$1/out"
   cp -r autoal "build/$1/out/"
+  rm -f "build/$1/out/autoal/"*.so  # of another build: CMake leaves a file that is not a second older than its own
   cmake --install "build/$1" >>"build/$1.log"
 }
 
