@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import autoal
+from autoal.search.candidates import Candidates
 from autoal.strategies import STRATEGIES, Picks, ScoreStrategy, Strategy, vaal
 from autoal.strategies.probcover import ProbCover
 
@@ -161,6 +162,16 @@ def test_what_is_pending_is_as_good_as_labeled_where_no_class_is_needed(task, na
     np.testing.assert_array_equal(sent.scores, known.scores)
     if name not in ("badge", "kmeans"):  # which take no account of labels
         assert set(sent.indices) != set(task.ask(name, 9, excluded=pending).indices)
+
+
+def test_a_candidate_that_is_shown_a_part_sees_what_is_pending_there(task):
+    free = np.setdiff1d(np.arange(len(task.y)), task.labeled)
+    pending, among = free[:9], free[20:60]
+    context = autoal.Context.of(task.outputs, task.labeled, pending=pending)
+    batch = Candidates(("kcenter",)).batch_among(0, context, None, task.outputs.embeddings, 7, among)
+    rest = np.setdiff1d(free, np.concatenate([pending, among]))
+    expected = autoal.ops.kcenter_greedy(task.outputs.embeddings, 7, labeled=context.chosen, excluded=rest)
+    np.testing.assert_array_equal(batch, expected)
 
 
 def test_autoal_covers_what_is_pending_too():
