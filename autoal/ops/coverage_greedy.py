@@ -82,8 +82,8 @@ def coverage_greedy(
         bandwidth: In [1e-37, 1e37]. Without it: 1 over the median, over the labeled rows, of the squared distance to
             the nearest other one; where fewer than two are labeled, over 1,000 rows of the pool in even steps.
         metric: "cosine" (distances of rows brought to length one; a row of zeros is the origin), or "l2". Squared
-            distances are those of the float32 rows up to a share of (D + 16) 2^-17 of themselves (mostly a hundredth
-            of that), however far off the origin or apart the rows lie; similarities up to (D + 16) 2^-18.
+            distances are those of the float32 rows up to a share of (D + 16) 2^-17 of themselves (mostly less than
+            a hundredth of that), however far off the origin or apart the rows lie; similarities up to (D + 16) 2^-18.
         targets: The sum over j is estimated from so many rows, drawn with probability proportional to ``weights``; a
             row's own term is always there. All rows can still be picked. None: the sum goes over all.
         seed: Draws the targets.
