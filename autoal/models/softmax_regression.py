@@ -17,7 +17,7 @@ MEAN_SQUARED_NORM = 128.0
 GRADIENT_TOLERANCE = 1e-3  # largest entry of the gradient at which L-BFGS stops
 ROUNDING = float(np.finfo(np.float32).eps)
 SMALLEST = 1e-70  # mean squared norm: the factor stays within float32
-CHUNK = 8192  # rows converted at a time
+CHUNK, NUMBERS = 8192, 1 << 22  # most rows, and numbers in them, that are converted at a time: 16 MiB of float32
 
 
 def scale_of(mean_squares: Tensor, center: Tensor) -> float:
@@ -31,23 +31,33 @@ def scale_of(mean_squares: Tensor, center: Tensor) -> float:
     return float(np.sqrt(MEAN_SQUARED_NORM / max(mean_squared_norm, SMALLEST))) if bool(varying.any()) else 1.0
 
 
-def prepare(embeddings: Tensor) -> Tensor:
-    """Embeddings [N, D] of a pool as float32 [N, D + 1]: centered, scaled, and a last column of ones for the bias."""
-    x = torch.empty(len(embeddings), embeddings.shape[1] + 1, dtype=torch.float32, device=embeddings.device)
-    for i in range(0, len(x), CHUNK):
-        x[i : i + CHUNK, :-1] = embeddings[i : i + CHUNK]
-    parts = x[:, :-1].split(CHUNK)  # views
-    held = torch.empty(len(parts[0]), x.shape[1] - 1, dtype=torch.float64, device=x.device)  # one buffer for all parts
+def part_rows(width: int) -> int:
+    """How many rows of so many numbers are converted at a time."""
+    return min(CHUNK, max(1, NUMBERS // width))
+
+
+def centering(embeddings: Tensor) -> tuple[Tensor, float]:
+    """Mean [D] float64 of embeddings [N, D], and the factor that scales them once they are centered."""
+    length, width = part_rows(embeddings.shape[1]), embeddings.shape[1]
+    held = torch.empty(min(length, len(embeddings)), width, dtype=torch.float64, device=embeddings.device)
 
     def double(part: Tensor) -> Tensor:
-        return held[: len(part)].copy_(part)
+        return held[: len(part)].copy_(part)  # one buffer for all parts
 
-    center = torch.stack([double(part).sum(0) for part in parts]).sum(0) / len(x)
-    squares = []
-    for part in parts:
-        part.copy_(double(part).sub_(center))
-        squares.append(double(part).square_().sum(0))
-    x[:, :-1].mul_(scale_of(torch.stack(squares).sum(0) / len(x), center))
+    parts = embeddings.split(length)
+    center = torch.stack([double(part.float()).sum(0) for part in parts]).sum(0) / len(embeddings)
+    centered = (double(part.float()).sub_(center).float() for part in parts)
+    squares = torch.stack([double(part).square_().sum(0) for part in centered]).sum(0)
+    return center, scale_of(squares / len(embeddings), center)
+
+
+def prepare(embeddings: Tensor) -> Tensor:
+    """Embeddings [N, D] of a pool as float32 [N, D + 1]: centered, scaled, and a last column of ones for the bias."""
+    center, scale = centering(embeddings)
+    x = torch.empty(len(embeddings), embeddings.shape[1] + 1, dtype=torch.float32, device=embeddings.device)
+    length = part_rows(embeddings.shape[1])
+    for part, rows in zip(embeddings.split(length), x[:, :-1].split(length), strict=True):
+        rows.copy_(part.double().sub_(center)).mul_(scale)
     x[:, -1] = 1
     return x
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 SHIFT_ROWS = 255
+PART = 1 << 20  # numbers that are copied together
 
 
 class Rows:
@@ -28,6 +29,14 @@ class Rows:
         """The rows in order, ``length`` of them at a time."""
         for start in range(0, len(self), length):
             yield self[start : start + length]
+
+    def held(self) -> Tensor:
+        """All of them at once [M, D], for who cannot do without; made part by part."""
+        x = torch.empty(len(self), self.width, device=self.device)
+        length = max(1, PART // self.width)
+        for part, rows in zip(self.parts(length), x.split(length), strict=True):
+            rows.copy_(part)
+        return x
 
     def take(self, which: Tensor) -> Rows:
         """Those of the rows that ``which`` [M] numbers."""
