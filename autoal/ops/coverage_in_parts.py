@@ -7,8 +7,7 @@ greedy's among all. Then the bounds are brought up to date, and the next rows ar
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -60,7 +59,7 @@ def coverage_in_parts(x: Rows, k: int, worth: Worth, targets: int, seed: int) ->
         )
         return picks, gains
     picks = _picks(x, k, worth, most - targets, *draw_targets(worth.weights, targets, [seed, 0]))
-    gains, _ = _estimated_gains(x, None, picks, *worth, targets, [seed, 1])
+    gains, _ = _estimated_gains(cast(Tensor, x), None, picks, *worth, targets, [seed, 1])
     return picks, gains
 
 

@@ -55,6 +55,11 @@ class Rows:
         return everywhere
 
 
+def as_rows(x: Tensor | Rows) -> Rows:
+    """x [N, D], held or not, as rows."""
+    return x if isinstance(x, Rows) else Rows(x)
+
+
 def sampled(n: int, size: int, seed: int) -> Tensor:
     """``size`` of n row numbers, or all, drawn without replacement, ascending."""
     if size >= n:

@@ -10,6 +10,7 @@ No hold-out set is needed. With m = min(L, D) beside z [N, C]: 64 MiB, or D m nu
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from autoal.models.softmax_regression import RIDGE, part_rows, probabilities
 from autoal.ops.rows import Rows
 
 ALL_CLASSES_UP_TO = 32
-ROOT_NUMBERS = 1 << 24  # in the roots of several classes that are held together
+FACTOR_NUMBERS = 1 << 24  # of several classes, held together
 SMALLEST_UNCERTAINTY = 1e-6
 
 
@@ -71,28 +72,32 @@ def _uncertainty(z: Tensor) -> Tensor:
 def _variances(x: Rows, x_labeled: Tensor, p: Tensor) -> Tensor:
     """v [n, K] of K classes for points x [n, D], given the labeled ones [L, D] and their probabilities p [L, K]."""
     variances = torch.empty(len(x), p.shape[1], device=x.device)
-    by_labels = len(x_labeled) < x.width
     length = part_rows(x.width)
-    at_once = max(1, ROOT_NUMBERS // (min(len(x_labeled), x.width) * x.width))  # points are made for so many classes
-    for start in range(0, p.shape[1], at_once):
+    at_once = max(1, FACTOR_NUMBERS // (min(len(x_labeled), x.width) * x.width))
+    for start in range(0, p.shape[1], at_once):  # points are made once for so many classes
         some = slice(start, start + at_once)
-        roots = [_root(x_labeled, column) for column in p[:, some].T]
+        variance_of = [_variance(x_labeled, column) for column in p[:, some].T]
         for part, out in zip(x.parts(length), variances[:, some].split(length), strict=True):
-            squares = torch.stack([(part @ root.T).square_().sum(1) for root in roots], dim=1)
-            if by_labels:
-                squares = (part.square().sum(1, keepdim=True) - squares).clamp_min_(0) / RIDGE
-            out.copy_(squares)
+            for k, variance in enumerate(variance_of):
+                out[:, k] = variance(part)
     return variances
 
 
-def _root(x_labeled: Tensor, p: Tensor) -> Tensor:
-    """R [m, D] with v = |R x|^2, or if L < D by Woodbury's identity v = (|x|^2 - |R x|^2) / ridge; p [L] of the class."""
+def _variance(x_labeled: Tensor, p: Tensor) -> Callable[[Tensor], Tensor]:
+    """x [n, D] -> v [n] of one class, given the labeled points [L, D] and their probabilities p [L] of it."""
     rows = x_labeled.double() * (p * (1 - p)).sqrt()[:, None]
-    by_labels = len(rows) < rows.shape[1]
-    gram = rows @ rows.T if by_labels else rows.T @ rows
+    if len(rows) < rows.shape[1]:  # Woodbury's identity: L x L instead of D x D
+        root = torch.linalg.solve_triangular(_factor(rows.T), rows, upper=False).to(x_labeled)  # [L, D]
+        return lambda x: (x.square().sum(1) - (x @ root.T).square_().sum(1)).clamp_min_(0) / RIDGE
+    factor = _factor(rows).to(x_labeled)
+    return lambda x: torch.linalg.solve_triangular(factor.T, x, upper=True, left=False).square_().sum(1)
+
+
+def _factor(rows: Tensor) -> Tensor:
+    """Cholesky's of rows^T rows + ridge, float64; NumPy sees that the product is symmetric, and computes half of it."""
+    gram = rows.T @ rows if rows.is_cuda else torch.from_numpy(rows.numpy().T @ rows.numpy())
     gram.diagonal().add_(RIDGE)
-    right = rows if by_labels else torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram), right, upper=False).to(x_labeled)
+    return torch.linalg.cholesky(gram)
 
 
 def _shrinkage(variance: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoal import ops
+from autoal.ops.coverage_in_parts import Worth, coverage_in_parts
 from autoal.ops.rows import Rows
 from autoal.search.candidates import Candidates
 from autoal.search.coverage import evidence
@@ -70,20 +70,12 @@ class Coverage:
 
     def query(self, weight: np.ndarray, size: int, context: Context) -> tuple[np.ndarray, np.ndarray, dict]:
         """Positions [B] of the batch that covers most of ``weight`` [U]; gains [B]; provenance [B] of the query."""
-        unit = self.unit.held()
-        positions, gains, _ = ops.coverage_greedy(
-            unit,
-            size,
-            weights=torch.from_numpy(weight).to(unit),
-            gain=self.uncertainty,
-            covered=self.covered,
-            bandwidth=self.gamma,
-            metric="l2",
-            targets=MOST_TARGETS,
-            seed=int(context.generator("targets").integers(2**62)),
-            return_gains=True,
+        worth = Worth(
+            torch.from_numpy(weight).to(self.uncertainty), self.uncertainty, self.covered, bandwidth=self.gamma
         )
-        positions, gains = positions.cpu().numpy(), gains.cpu().numpy()
+        seed = int(context.generator("targets").integers(2**62))
+        picks, worths = coverage_in_parts(self.unit, size, worth, MOST_TARGETS, seed)
+        positions, gains = picks.cpu().numpy(), worths.cpu().numpy()
         columns = {
             "uncertainty": self.uncertainty.cpu().numpy()[positions],
             "weight": weight[positions].astype(np.float32),
@@ -140,7 +132,7 @@ class CoverageSearch:
         e = u if self.search == "none" else search_net.error_probability(phi)
         weight = np.sqrt(e * u) if self.damped else e
         positions, gains, columns = coverage.query(weight, size, context)
-        clock.lap("query")
+        clock.lap("selection")
 
         picks = unlabeled[positions]
         predicted = logits[torch.from_numpy(picks)].argmax(1).cpu().numpy()

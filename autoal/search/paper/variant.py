@@ -59,7 +59,7 @@ class PaperSearch:
             coverage = Coverage.of(context, features, fit_net, logits)
             clock.lap("calibration")
             positions, gains, columns = coverage.query(weight, size, context)
-        clock.lap("query")
+        clock.lap("selection")
 
         picked = weights[positions].astype(np.float32)
         columns |= {f"weight_{name}": w for name, w in zip(self.candidates.names, picked.T, strict=True)}
