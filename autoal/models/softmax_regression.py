@@ -38,17 +38,23 @@ def part_rows(width: int) -> int:
 
 def centering(embeddings: Tensor) -> tuple[Tensor, float]:
     """Mean [D] float64 of embeddings [N, D], and the factor that scales them once they are centered."""
-    length, width = part_rows(embeddings.shape[1]), embeddings.shape[1]
-    held = torch.empty(min(length, len(embeddings)), width, dtype=torch.float64, device=embeddings.device)
+    n, width = embeddings.shape
+    parts = embeddings.split(part_rows(width))
+    # What is allocated between parts would lie in the memory of the last one, and the next one take new memory.
+    sums = torch.empty(2, len(parts), width, dtype=torch.float64, device=embeddings.device)
+    wide = torch.empty(len(parts[0]), width, dtype=torch.float64, device=embeddings.device)
+    single = torch.empty(wide.shape, dtype=torch.float32, device=embeddings.device)
 
     def double(part: Tensor) -> Tensor:
-        return held[: len(part)].copy_(part)  # one buffer for all parts
+        return wide[: len(part)].copy_(single[: len(part)].copy_(part))
 
-    parts = embeddings.split(length)
-    center = torch.stack([double(part.float()).sum(0) for part in parts]).sum(0) / len(embeddings)
-    centered = (double(part.float()).sub_(center).float() for part in parts)
-    squares = torch.stack([double(part).square_().sum(0) for part in centered]).sum(0)
-    return center, scale_of(squares / len(embeddings), center)
+    for part, out in zip(parts, sums[0], strict=True):
+        torch.sum(double(part), 0, out=out)
+    center = sums[0].sum(0) / n
+    for part, out in zip(parts, sums[1], strict=True):
+        centered = single[: len(part)].copy_(double(part).sub_(center))
+        torch.sum(double(centered).square_(), 0, out=out)
+    return center, scale_of(sums[1].sum(0) / n, center)
 
 
 def prepare(embeddings: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from autoal.ops import contract
 from autoal.ops.coverage_greedy import NO_GAIN, _estimated_gains, coverage_greedy, draw_targets
 from autoal.ops.knn import search
-from autoal.ops.rows import Rows
+from autoal.ops.rows import PART, Rows
 
 HELD = 1 << 26  # numbers of rows that are held together: 256 MiB
 SIMILARITIES = 1 << 22  # held together
@@ -95,13 +95,21 @@ def _picks(x: Rows, k: int, worth: Worth, most: int, goals: Tensor, goal_weights
             contract.warn_of_filling(torch.tensor([filled]), k, NO_GAIN)
             return picks
         if sure:
-            distances = search(x, Rows(x.take(new).held()), 1, "l2", "auto").distances[:, 0]
-            covered = torch.maximum(covered, torch.exp(-bandwidth * distances.square()))
+            covered = torch.maximum(covered, torch.exp(-bandwidth * _squared_distances(x, x.take(new).held())))
             worth = worth._replace(covered=covered)
             bounds[some] = torch.minimum(bounds[some], _bounds(x, some, worth, goals, goal_weights, points))
             bounds[new] = -1
         else:
             bounds[some] = bounds[some].clamp_max(gains[0])
+
+
+def _squared_distances(x: Rows, points: Tensor) -> Tensor:
+    """[N] of each row to the nearest of ``points`` [n, D]; 0 of copies."""
+    distances = torch.empty(len(x), device=x.device)
+    length = max(1, PART // x.width)
+    for part, out in zip(x.parts(length), distances.split(length), strict=True):
+        out.copy_(search(Rows(part), Rows(points), 1, "l2", "auto").distances[:, 0])
+    return distances.square_()
 
 
 def _bounds(x: Rows, rows: Tensor, worth: Worth, goals: Tensor, goal_weights: Tensor, points: Tensor) -> Tensor:
@@ -110,13 +118,14 @@ def _bounds(x: Rows, rows: Tensor, worth: Worth, goals: Tensor, goal_weights: Te
     norms = points.square().sum(1)
     column = torch.full((len(x),), -1, device=x.device)
     column[goals] = torch.arange(len(goals), device=x.device)
-    bounds = []
-    for some in rows.split(max(1, SIMILARITIES // len(goals))):
+    bounds = torch.empty(len(rows), device=x.device)
+    length = max(1, min(PART // x.width, SIMILARITIES // len(goals)))
+    for some, out in zip(rows.split(length), bounds.split(length), strict=True):
         part = x[some]
         own_norms = part.square().sum(1, keepdim=True)
         off = 4 * (x.width + 16) * 2.0**-24 * (own_norms + norms)
         squared = torch.addmm(norms, part, points.T, alpha=-2).add_(own_norms).sub_(off).clamp_min_(0)
         extra = squared.mul_(-bandwidth).exp_().sub_(covered[goals]).clamp_min_(0)
         extra[(column[some] >= 0).nonzero()[:, 0], column[some][column[some] >= 0]] = 0  # its own term is added
-        bounds.append(SUMMED * gain[some] * (extra @ goal_weights + weights[some] * (1 - covered[some])))
-    return torch.cat(bounds)
+        out.copy_(SUMMED * gain[some] * (extra @ goal_weights + weights[some] * (1 - covered[some])))
+    return bounds

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 SHIFT_ROWS = 255
-PART = 1 << 20  # numbers that are copied together
+PART = 1 << 18  # numbers that are copied together: 1 MiB
 
 
 class Rows:

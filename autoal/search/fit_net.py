@@ -52,7 +52,7 @@ class FitNet:
         z = torch.empty(MC_SAMPLES, len(x), weight.shape[1], device=x.device)
         for part, out in zip(x.parts(part_rows(x.width)), z.split(part_rows(x.width), dim=1), strict=True):
             masks = torch.Generator().manual_seed(seed)
-            out.copy_(mc_dropout_logits(part[:, :-1], weight[:-1], weight[-1], masks))
+            mc_dropout_logits(part[:, :-1], weight[:-1], weight[-1], masks, out=out)
         return z
 
     @property

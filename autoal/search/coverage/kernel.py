@@ -25,7 +25,10 @@ def kernel_of_similarity(similarity: Tensor, gamma: float) -> Tensor:
 def nearest_similarity(a: Rows, b: Tensor) -> Tensor:
     """The largest inner product of each row of a [n, D] with a row of b [m, D], in blocks: [n]."""
     rows = max(1, min(BLOCK // len(b), part_rows(a.width)))
-    return torch.cat([(part @ b.T).amax(1) for part in a.parts(rows)])
+    nearest = torch.empty(len(a), device=a.device)
+    for part, out in zip(a.parts(rows), nearest.split(rows), strict=True):
+        torch.amax(part @ b.T, 1, out=out)
+    return nearest
 
 
 def bandwidth(unit_labeled: Tensor) -> float:

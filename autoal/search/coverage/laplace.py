@@ -38,21 +38,25 @@ def laplace_uncertainty(x: Rows, z: Rows, weight: np.ndarray, x_labeled: Tensor)
     """
     p = probabilities(x_labeled.double(), weight)  # [L, C]
     length = part_rows(max(x.width, z.width))
+    u = torch.empty(len(x), device=x.device)
     if z.width <= ALL_CLASSES_UP_TO:
-        shrinkage = _shrinkage(_variances(x, x_labeled, p))  # [N, C]
-        parts = zip(z.parts(length), shrinkage.split(length), strict=True)
-        return torch.cat([_uncertainty(part * shrunk) for part, shrunk in parts])
-    leading = torch.cat([part.topk(2, dim=1).indices for part in z.parts(length)])  # [N, 2]
-    variance = torch.empty(leading.shape, device=x.device)
+        variance = _variances(x, x_labeled, p)  # [N, C]
+        for part, v, out in zip(z.parts(length), variance.split(length), u.split(length), strict=True):
+            out.copy_(_uncertainty(part * _shrinkage(v)))
+        return u
+    leading = torch.empty(len(x), 2, dtype=torch.int64, device=x.device)
+    for part, classes in zip(z.parts(length), leading.split(length), strict=True):
+        classes.copy_(part.topk(2, dim=1).indices)
+    variance = torch.empty(len(x), 2, device=x.device)
     for c in range(z.width):
         rows, column = (leading == c).nonzero(as_tuple=True)
         if len(rows):
             variance[rows, column] = _variances(x.take(rows), x_labeled, p[:, c : c + 1])[:, 0]
-    uncertainty = []
-    for part, classes, v in zip(z.parts(length), leading.split(length), variance.split(length), strict=True):
+    parts = zip(z.parts(length), leading.split(length), variance.split(length), u.split(length), strict=True)
+    for part, classes, v, out in parts:
         of_others = part * _shrinkage(v.mean(1, keepdim=True))
-        uncertainty.append(_uncertainty(of_others.scatter(1, classes, part.gather(1, classes) * _shrinkage(v))))
-    return torch.cat(uncertainty)
+        out.copy_(_uncertainty(of_others.scatter(1, classes, part.gather(1, classes) * _shrinkage(v))))
+    return u
 
 
 def top_two(p: Tensor) -> tuple[Tensor, Tensor]:
