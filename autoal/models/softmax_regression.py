@@ -63,7 +63,7 @@ def prepare(embeddings: Tensor) -> Tensor:
     x = torch.empty(len(embeddings), embeddings.shape[1] + 1, dtype=torch.float32, device=embeddings.device)
     length = part_rows(embeddings.shape[1])
     for part, rows in zip(embeddings.split(length), x[:, :-1].split(length), strict=True):
-        rows.copy_(part.double().sub_(center)).mul_(scale)
+        rows.copy_(part.float().double() - center).mul_(scale)
     x[:, -1] = 1
     return x
 
