@@ -17,14 +17,18 @@ def mc_dropout_logits(
     *,
     rate: float = MC_DROPOUT,
     n_samples: int = MC_SAMPLES,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Logits [T, N, C] of a linear head under dropout on its inputs.
 
     One mask per draw, shared by all samples: a draw is then one model, as Bayesian strategies assume ("consistent" MC
-    dropout, Kirsch et al. 2019), and no [T, N, D] mask is needed. A dropped input drops a row of the weight.
+    dropout, Kirsch et al. 2019), and no [T, N, D] mask is needed. A dropped input drops a row of the weight. ``out``
+    [T, N, C] takes the answer, if given.
     """
     masks = torch.empty(n_samples, len(weight)).bernoulli_(1 - rate, generator=generator).to(weight) / (1 - rate)
-    out = torch.empty(n_samples, len(embeddings), weight.shape[1], dtype=embeddings.dtype, device=embeddings.device)
+    if out is None:
+        shape = n_samples, len(embeddings), weight.shape[1]
+        out = torch.empty(shape, dtype=embeddings.dtype, device=embeddings.device)
     for t, mask in enumerate(masks):
         torch.addmm(bias.to(out), embeddings, (mask[:, None] * weight).to(out), out=out[t])
     return out

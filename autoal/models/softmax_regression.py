@@ -17,7 +17,7 @@ MEAN_SQUARED_NORM = 128.0
 GRADIENT_TOLERANCE = 1e-3  # largest entry of the gradient at which L-BFGS stops
 ROUNDING = float(np.finfo(np.float32).eps)
 SMALLEST = 1e-70  # mean squared norm: the factor stays within float32
-CHUNK = 8192  # rows converted at a time
+CHUNK, NUMBERS = 8192, 1 << 22  # most rows, and numbers in them, that are converted at a time: 16 MiB of float32
 
 
 def scale_of(mean_squares: Tensor, center: Tensor) -> float:
@@ -31,23 +31,39 @@ def scale_of(mean_squares: Tensor, center: Tensor) -> float:
     return float(np.sqrt(MEAN_SQUARED_NORM / max(mean_squared_norm, SMALLEST))) if bool(varying.any()) else 1.0
 
 
-def prepare(embeddings: Tensor) -> Tensor:
-    """Embeddings [N, D] of a pool as float32 [N, D + 1]: centered, scaled, and a last column of ones for the bias."""
-    x = torch.empty(len(embeddings), embeddings.shape[1] + 1, dtype=torch.float32, device=embeddings.device)
-    for i in range(0, len(x), CHUNK):
-        x[i : i + CHUNK, :-1] = embeddings[i : i + CHUNK]
-    parts = x[:, :-1].split(CHUNK)  # views
-    held = torch.empty(len(parts[0]), x.shape[1] - 1, dtype=torch.float64, device=x.device)  # one buffer for all parts
+def part_rows(width: int) -> int:
+    """How many rows of so many numbers are converted at a time."""
+    return min(CHUNK, max(1, NUMBERS // width))
+
+
+def centering(embeddings: Tensor) -> tuple[Tensor, float]:
+    """Mean [D] float64 of embeddings [N, D], and the factor that scales them once they are centered."""
+    n, width = embeddings.shape
+    parts = embeddings.split(part_rows(width))
+    # What is allocated between parts would lie in the memory of the last one, and the next one take new memory.
+    sums = torch.empty(2, len(parts), width, dtype=torch.float64, device=embeddings.device)
+    wide = torch.empty(len(parts[0]), width, dtype=torch.float64, device=embeddings.device)
+    single = torch.empty(wide.shape, dtype=torch.float32, device=embeddings.device)
 
     def double(part: Tensor) -> Tensor:
-        return held[: len(part)].copy_(part)
+        return wide[: len(part)].copy_(single[: len(part)].copy_(part))
 
-    center = torch.stack([double(part).sum(0) for part in parts]).sum(0) / len(x)
-    squares = []
-    for part in parts:
-        part.copy_(double(part).sub_(center))
-        squares.append(double(part).square_().sum(0))
-    x[:, :-1].mul_(scale_of(torch.stack(squares).sum(0) / len(x), center))
+    for part, out in zip(parts, sums[0], strict=True):
+        torch.sum(double(part), 0, out=out)
+    center = sums[0].sum(0) / n
+    for part, out in zip(parts, sums[1], strict=True):
+        centered = single[: len(part)].copy_(double(part).sub_(center))
+        torch.sum(double(centered).square_(), 0, out=out)
+    return center, scale_of(sums[1].sum(0) / n, center)
+
+
+def prepare(embeddings: Tensor) -> Tensor:
+    """Embeddings [N, D] of a pool as float32 [N, D + 1]: centered, scaled, and a last column of ones for the bias."""
+    center, scale = centering(embeddings)
+    x = torch.empty(len(embeddings), embeddings.shape[1] + 1, dtype=torch.float32, device=embeddings.device)
+    length = part_rows(embeddings.shape[1])
+    for part, rows in zip(embeddings.split(length), x[:, :-1].split(length), strict=True):
+        rows.copy_(part.float().double() - center).mul_(scale)
     x[:, -1] = 1
     return x
 

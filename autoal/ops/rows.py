@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 SHIFT_ROWS = 255
+PART = 1 << 18  # numbers that are copied together: 1 MiB
 
 
 class Rows:
@@ -29,6 +30,14 @@ class Rows:
         for start in range(0, len(self), length):
             yield self[start : start + length]
 
+    def held(self) -> Tensor:
+        """All of them at once [M, D], for who cannot do without; made part by part."""
+        x = torch.empty(len(self), self.width, device=self.device)
+        length = max(1, PART // self.width)
+        for part, rows in zip(self.parts(length), x.split(length), strict=True):
+            rows.copy_(part)
+        return x
+
     def take(self, which: Tensor) -> Rows:
         """Those of the rows that ``which`` [M] numbers."""
         return Rows(self._x, which if self._kept is None else self._kept[which])
@@ -48,6 +57,11 @@ class Rows:
         everywhere = values.new_full((len(self._x), *values.shape[1:]), missing)
         everywhere[self._kept] = values
         return everywhere
+
+
+def as_rows(x: Tensor | Rows) -> Rows:
+    """x [N, D], held or not, as rows."""
+    return x if isinstance(x, Rows) else Rows(x)
 
 
 def sampled(n: int, size: int, seed: int) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from autoal import checks
+from autoal.ops.rows import Rows
 from autoal.search.candidates import Candidates
 from autoal.search.coverage.variant import CoverageSearch
 from autoal.search.features import Features
@@ -114,8 +115,11 @@ class AutoAL(Strategy):
         fit_net = self._fit_net = FitNet.fitted(x, context.labels, context.n_classes, start=self._fit_net)
         clock.lap("fit_net")
 
-        ranks, votes = self._ask(context, fit_net, features.x, size, clock)
-        choice = self._search.choose(context, features, fit_net, ranks, size, clock)
+        logits = fit_net.logits(features.x)  # [N, C], the only such array: for the candidates and all that follows
+        clock.lap("outputs")
+
+        ranks, votes = self._ask(context, fit_net, features.x, logits, size, clock)
+        choice = self._search.choose(context, features, fit_net, logits, ranks, size, clock)
 
         cast = votes[choice.positions].astype(np.int64)  # [B, S]
         columns = {**choice.columns, "votes": cast.sum(axis=1)}
@@ -128,10 +132,10 @@ class AutoAL(Strategy):
         self._search.settle(asked)
 
     def _ask(
-        self, context: Context, fit_net: FitNet, x: Tensor, size: int, clock: Stopwatch
+        self, context: Context, fit_net: FitNet, x: Rows, logits: Tensor, size: int, clock: Stopwatch
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ranks and votes [U, S] of the candidates, from outputs that are let go of on return."""
-        context = self.candidates.complete(context, fit_net, x)
+        context = self.candidates.complete(context, fit_net, x, logits)
         ranks = self.candidates.ranks(context, fit_net, x, size, clock)
         votes = self.candidates.votes(context, fit_net, x, size, ranks)
         self.candidates.warn_of_degenerate(ranks)

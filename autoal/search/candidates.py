@@ -16,6 +16,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from autoal.ops.rows import Rows, as_rows
 from autoal.search.fit_net import FitNet
 from autoal.search.stopwatch import Stopwatch
 from autoal.strategies.base import ScoreStrategy, Strategy
@@ -65,16 +66,17 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.strategies)
 
-    def complete(self, context: Context, fit_net: FitNet, x: Tensor) -> Context:
+    def complete(self, context: Context, fit_net: FitNet, x: Tensor | Rows, logits: Tensor | None = None) -> Context:
         """The context with all outputs that the candidates need: what nobody gave comes from FitNet.
 
-        MC samples stay out if those of the whole pool are too many to be held; ``ranks`` then draws them part by part.
+        FitNet's logits [N, C] need not be computed again where they are known. MC samples stay out if those of the
+        whole pool are too many to be held; ``ranks`` then draws them part by part.
         """
         held = fit_net.mc_numbers_per_row * len(context) <= MC_NUMBERS
-        return _completed(context, self.needs if held else {*self.needs} - {"mc_logits"}, fit_net, x)
+        return _completed(context, self.needs if held else {*self.needs} - {"mc_logits"}, fit_net, x, logits)
 
     def ranks(
-        self, context: Context, fit_net: FitNet, x: Tensor, size: int, clock: Stopwatch | None = None
+        self, context: Context, fit_net: FitNet, x: Tensor | Rows, size: int, clock: Stopwatch | None = None
     ) -> np.ndarray:
         """Continuous scores [U, S] float64 in (0, 1) of the unlabeled samples: ranks, ties sharing their mean rank.
 
@@ -101,10 +103,11 @@ class Candidates:
                     raw[rows, k] = strategy.scores_of_unlabeled(part)
                 else:
                     raw[rows, k] = _vote_frequency(strategy, part, share)
+            del part  # before the next one is made
             clock.lap("candidates")
         return (rankdata(raw, axis=0) - 0.5) / n
 
-    def votes(self, context: Context, fit_net: FitNet, x: Tensor, size: int, ranks: np.ndarray) -> np.ndarray:
+    def votes(self, context: Context, fit_net: FitNet, x: Tensor | Rows, size: int, ranks: np.ndarray) -> np.ndarray:
         """[U, S] bool: would the candidate itself have the sample in its batch? ``ranks`` [U, S] are those above.
 
         With more than 20,000 unlabeled samples, or MC samples that are too many to be held, the batch of a set-choosing
@@ -121,7 +124,7 @@ class Candidates:
                 votes[np.searchsorted(context.unlabeled, strategy.query(context, size).indices), k] = True
         return votes
 
-    def batches(self, context: Context, fit_net: FitNet, x: Tensor, size: int) -> list[np.ndarray]:
+    def batches(self, context: Context, fit_net: FitNet, x: Tensor | Rows, size: int) -> list[np.ndarray]:
         """Each candidate's own batch: pool indices [B], best first. Arguments and errors are those of ``ranks``."""
         context = self.complete(context, fit_net, x)
         scored = {k: strategy for k, strategy in enumerate(self.strategies) if isinstance(strategy, ScoreStrategy)}
@@ -130,6 +133,7 @@ class Candidates:
             for rows, part in self._parts(context, fit_net, x):
                 for k, scorer in scored.items():
                     raw[rows, k] = scorer.scores_of_unlabeled(part)
+                del part
         batches = []
         for k, strategy in enumerate(self.strategies):
             if k in scored:
@@ -140,15 +144,14 @@ class Candidates:
         return batches
 
     def batch_among(
-        self, k: int, context: Context, fit_net: FitNet, x: Tensor, size: int, among: np.ndarray
+        self, k: int, context: Context, fit_net: FitNet, x: Tensor | Rows, size: int, among: np.ndarray
     ) -> np.ndarray:
         """Candidate k's batch out of ``among`` alone, unlabeled samples: pool indices [B], best first."""
         strategy = self.strategies[k]
-        needs = (*strategy.needs, *strategy.wants)
-        part = _completed(_among(context, needs, among), needs, fit_net, x[_rows(context, among)])
+        part = _part(context, (*strategy.needs, *strategy.wants), fit_net, x, among)
         return among[strategy.query(part, size).indices - len(context.chosen)]
 
-    def _parts(self, context: Context, fit_net: FitNet, x: Tensor) -> Iterator[tuple[np.ndarray, Context]]:
+    def _parts(self, context: Context, fit_net: FitNet, x: Tensor | Rows) -> Iterator[tuple[np.ndarray, Context]]:
         """Positions [n] among the unlabeled samples, and a context of these with all outputs that candidates need.
 
         All samples at once, or as many, drawn at random, as have MC samples that can be held. FitNet is asked once for
@@ -158,11 +161,12 @@ class Candidates:
         if "mc_logits" not in self.needs or context.outputs.has("mc_logits"):
             yield np.arange(len(unlabeled)), context
             return
-        most = max(1, MC_NUMBERS // fit_net.mc_numbers_per_row)
+        most = max(
+            1, MC_NUMBERS // max(fit_net.mc_numbers_per_row, as_rows(x).width)
+        )  # embeddings of a part are copied
         order = context.generator("parts").permutation(len(unlabeled))
         for rows in map(np.sort, np.array_split(order, -(-len(unlabeled) // most))):
-            part = _among(context, self.needs, unlabeled[rows])
-            yield rows, _completed(part, self.needs, fit_net, x[_rows(context, unlabeled[rows])])
+            yield rows, _part(context, self.needs, fit_net, x, unlabeled[rows])
 
     def warn_of_degenerate(self, ranks: np.ndarray) -> None:
         """Warns of score strategies that are constant, or pairwise identical, in ``ranks`` [U, S]."""
@@ -197,15 +201,24 @@ def half_context(context: Context, train: np.ndarray) -> Context:
     )
 
 
-def _completed(context: Context, needs: Collection[str], fit_net: FitNet, x: Tensor) -> Context:
+def _completed(
+    context: Context, needs: Collection[str], fit_net: FitNet, x: Tensor | Rows, logits: Tensor | None = None
+) -> Context:
     """The context with those of the outputs ``needs`` that it lacks, drawn from FitNet; x [N, D + 1] are its rows."""
     drawn: dict[str, Tensor] = {}
     if "logits" in needs and not context.outputs.has("logits"):
-        drawn["logits"] = fit_net.logits(x)
+        drawn["logits"] = fit_net.logits(x) if logits is None else logits
     if "mc_logits" in needs and not context.outputs.has("mc_logits"):
         seed = int(context.generator("mc_logits").integers(2**63 - 1))
         drawn["mc_logits"] = fit_net.mc_logits(x, seed)
     return replace(context, outputs=replace(context.outputs, **drawn)) if drawn else context
+
+
+def _part(
+    context: Context, needs: Collection[str], fit_net: FitNet, x: Tensor | Rows, unlabeled: np.ndarray
+) -> Context:
+    """The labeled samples and those of ``unlabeled`` [n] as a pool that has all outputs ``needs``."""
+    return _completed(_among(context, needs, unlabeled), needs, fit_net, as_rows(x).take(_rows(context, unlabeled)))
 
 
 def _rows(context: Context, unlabeled: np.ndarray) -> Tensor:

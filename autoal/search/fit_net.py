@@ -11,6 +11,8 @@ from torch import Tensor
 
 from autoal.models import softmax_regression
 from autoal.models.dropout_head import MC_SAMPLES, mc_dropout_logits
+from autoal.models.softmax_regression import part_rows
+from autoal.ops.rows import Rows, as_rows
 from autoal.search.features import Features
 
 
@@ -34,14 +36,24 @@ class FitNet:
         """p [n, C] float32 of prepared features x [n, D + 1]."""
         return softmax_regression.probabilities(x, self.weight)
 
-    def logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor | Rows) -> Tensor:
         """z [n, C] float32 of prepared features x [n, D + 1]."""
-        return x @ torch.from_numpy(self.weight).to(x)
+        x = as_rows(x)
+        weight = torch.from_numpy(self.weight).to(x.device, torch.float32)
+        z = torch.empty(len(x), weight.shape[1], device=x.device)
+        for part, out in zip(x.parts(part_rows(x.width)), z.split(part_rows(x.width)), strict=True):
+            torch.mm(part, weight, out=out)
+        return z
 
-    def mc_logits(self, x: Tensor, seed: int) -> Tensor:
+    def mc_logits(self, x: Tensor | Rows, seed: int) -> Tensor:
         """[T, n, C] under dropout on the features; the T masks depend on the seed alone and are shared by all rows."""
-        weight = torch.from_numpy(self.weight).to(x)
-        return mc_dropout_logits(x[:, :-1], weight[:-1], weight[-1], torch.Generator().manual_seed(seed))
+        x = as_rows(x)
+        weight = torch.from_numpy(self.weight).to(x.device, torch.float32)
+        z = torch.empty(MC_SAMPLES, len(x), weight.shape[1], device=x.device)
+        for part, out in zip(x.parts(part_rows(x.width)), z.split(part_rows(x.width), dim=1), strict=True):
+            masks = torch.Generator().manual_seed(seed)
+            mc_dropout_logits(part[:, :-1], weight[:-1], weight[-1], masks, out=out)
+        return z
 
     @property
     def mc_numbers_per_row(self) -> int:

@@ -10,7 +10,6 @@ STAGE_OF_PART = {
     "outputs": "inference",
     "calibration": "inference",
     "neighbors": "search",
-    "query": "selection",
 }
 
 

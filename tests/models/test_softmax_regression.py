@@ -25,6 +25,14 @@ def test_prepared_features_are_the_definition_whatever_the_chunks(chunk, monkeyp
     np.testing.assert_allclose(got.numpy(), prepared(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_what_is_prepared_stays_as_it_is(dtype):
+    x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
+    before = x.clone()
+    softmax_regression.prepare(x)
+    assert torch.equal(x, before)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_preparing_holds_its_result_and_a_chunk(dtype):

@@ -21,7 +21,7 @@ def test_equal_embeddings_match_wherever_they_lie():
 
 @pytest.mark.parametrize("row", [0, 20, 49])
 def test_one_number_that_changes_in_place_is_seen(row, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 20)
+    monkeypatch.setattr(module, "part_rows", lambda width: 20)
     x = pool()
     features = Features(x)
     x[row, 3] = torch.nextafter(x[row, 3], torch.tensor(torch.inf))
@@ -39,5 +39,5 @@ def test_other_pools_do_not_match():
 def test_nothing_is_prepared_to_compare(monkeypatch):
     x = pool()
     features = Features(x)
-    monkeypatch.setattr(module, "prepare", None)  # would fail if called
+    monkeypatch.setattr(module, "centering", None)  # would fail if called
     assert features.matches(x)

@@ -62,14 +62,14 @@ def crossfit(
     nearby = np.column_stack([rows, features.graph[rows]])  # FitNet is asked about these points only
     points, where = np.unique(nearby, return_inverse=True)
     where = where.reshape(nearby.shape)
-    p = half.fit_net.probabilities(features.x[torch.from_numpy(points)])
+    z = half.fit_net.logits(features.x.take(torch.from_numpy(points)))
     unit = features.unit
-    similarity = nearest_similarity(unit[torch.from_numpy(rows)], unit[torch.from_numpy(train)])
-    phi = signals(p, where[:, 0], where[:, 1:], kernel_of_similarity(similarity, gamma))
+    similarity = nearest_similarity(unit.take(torch.from_numpy(rows)), unit[torch.from_numpy(train)])
+    phi = signals(z, where[:, 0], where[:, 1:], kernel_of_similarity(similarity, gamma))
     size = min(len(rows), max(2, round(share * len(rows))))
-    x = features.x[torch.from_numpy(context.labeled)]
+    x = features.x.take(torch.from_numpy(context.labeled))
     ranks = candidates.ranks(half_context(context, half.train), half.fit_net, x, size)
-    predicted = p.argmax(1).cpu().numpy()[where[:, 0]]
+    predicted = z.argmax(1).cpu().numpy()[where[:, 0]]
     one = np.ones(len(rows))
     return Evidence(np.column_stack([phi, ranks - 0.5]), predicted != context.labels[half.held], one / HALVINGS, one)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from autoal.models.softmax_regression import part_rows
+from autoal.ops.rows import Rows
+
 BLOCK = 1 << 24  # similarities held at a time: 64 MiB
 SMALLEST_SQUARED_DISTANCE = 1e-3  # bounds gamma where labeled points coincide
 
@@ -19,10 +22,13 @@ def kernel_of_similarity(similarity: Tensor, gamma: float) -> Tensor:
     return similarity.clamp_(-1, 1).sub_(1).mul_(2 * gamma).exp_()
 
 
-def nearest_similarity(a: Tensor, b: Tensor) -> Tensor:
+def nearest_similarity(a: Rows, b: Tensor) -> Tensor:
     """The largest inner product of each row of a [n, D] with a row of b [m, D], in blocks: [n]."""
-    rows = max(1, BLOCK // len(b))
-    return torch.cat([(part @ b.T).amax(1) for part in a.split(rows)])
+    rows = max(1, min(BLOCK // len(b), part_rows(a.width)))
+    nearest = torch.empty(len(a), device=a.device)
+    for part, out in zip(a.parts(rows), nearest.split(rows), strict=True):
+        torch.amax(part @ b.T, 1, out=out)
+    return nearest
 
 
 def bandwidth(unit_labeled: Tensor) -> float:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
-from autoal import ops
+from autoal.ops.knn import search
+from autoal.ops.rows import Rows
 
 NEIGHBORS = 10
 EXACT_UP_TO = 20_000  # points
 PROBES = 5  # of about sqrt(N) lists: recall 0.98 on 60,000 x 784 pixels
 
 
-def neighbor_graph(unit: Tensor) -> np.ndarray:
-    """Indices [N, min(10, N - 1)] of the most similar other points of unit rows [N, D], nearest first; never the point.
+def neighbor_graph(x: Rows) -> np.ndarray:
+    """Indices [N, min(10, N - 1)] of the other points of the highest cosine, nearest first; never the point.
 
     Exact up to 20,000 points, and on CUDA (quadratic in N, in bounded memory); beyond, an inverted file.
     """
-    n = len(unit)
+    n = len(x)
     k = min(NEIGHBORS, n - 1)
-    inverted_file = n > EXACT_UP_TO and unit.device.type == "cpu"
-    _, found = ops.knn(unit, unit, k + 1, metric="cosine", nprobe=PROBES if inverted_file else None)
+    inverted_file = n > EXACT_UP_TO and x.device.type == "cpu"
+    _, found = search(x, x, k + 1, "cosine", "auto", nprobe=PROBES if inverted_file else None)
     neighbors = found.cpu().numpy()
     own = neighbors == np.arange(n)[:, None]
     own[~own.any(axis=1), -1] = True  # a point with many copies need not find itself: it drops its last neighbor

@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoal import ops
+from autoal.ops.coverage_in_parts import Worth, coverage_in_parts
+from autoal.ops.rows import Rows
 from autoal.search.candidates import Candidates
 from autoal.search.coverage import evidence
 from autoal.search.coverage.kernel import bandwidth, kernel_of_similarity, nearest_similarity
 from autoal.search.coverage.laplace import laplace_uncertainty
 from autoal.search.coverage.search_net import SearchNet
 from autoal.search.coverage.signals import signals
-from autoal.search.features import Features
+from autoal.search.features import Features, Prepared
 from autoal.search.fit_net import FitNet
 from autoal.search.stopwatch import Stopwatch
 from autoal.strategies.rounds import Rounds
@@ -46,25 +47,26 @@ class Coverage:
     """What the query needs to know of the unlabeled samples besides their weights.
 
     Attributes:
-        unit: [U, D + 1] unit rows.
+        unit: [U, D + 1] unit rows, made when they are looked at.
         uncertainty: [U] u, the multiplier of a gain.
         nearness: [U] the largest kernel value with a labeled sample.
         covered: [U] m, the same with a chosen one: what is pending covers, too.
         gamma: The kernel's bandwidth.
     """
 
-    unit: Tensor
+    unit: Prepared
     uncertainty: Tensor
     nearness: Tensor
     covered: Tensor
     gamma: float
 
     @staticmethod
-    def of(context: Context, features: Features, fit_net: FitNet) -> Coverage:
-        """The coverage that the labels give, and FitNet's calibrated uncertainty."""
+    def of(context: Context, features: Features, fit_net: FitNet, logits: Tensor) -> Coverage:
+        """The coverage that the labels give, and FitNet's uncertainty, calibrated from its ``logits`` [N, C]."""
         labeled, unlabeled = torch.from_numpy(context.labeled), torch.from_numpy(context.unlabeled)
-        unit, unit_labeled = features.unit[unlabeled], features.unit[labeled]
-        uncertainty = laplace_uncertainty(features.x[unlabeled], fit_net.weight, features.x[labeled])
+        unit, unit_labeled = features.unit.take(unlabeled), features.unit[labeled]
+        x, z = features.x.take(unlabeled), Rows(logits).take(unlabeled)
+        uncertainty = laplace_uncertainty(x, z, fit_net.weight, features.x[labeled])
         gamma = bandwidth(unit_labeled)
         nearness = covered = kernel_of_similarity(nearest_similarity(unit, unit_labeled), gamma)
         if len(context.pending):
@@ -74,19 +76,12 @@ class Coverage:
 
     def query(self, weight: np.ndarray, size: int, context: Context) -> tuple[np.ndarray, np.ndarray, dict]:
         """Positions [B] of the batch that covers most of ``weight`` [U]; gains [B]; provenance [B] of the query."""
-        positions, gains, _ = ops.coverage_greedy(
-            self.unit,
-            size,
-            weights=torch.from_numpy(weight).to(self.unit),
-            gain=self.uncertainty,
-            covered=self.covered,
-            bandwidth=self.gamma,
-            metric="l2",
-            targets=MOST_TARGETS,
-            seed=int(context.generator("targets").integers(2**62)),
-            return_gains=True,
+        worth = Worth(
+            torch.from_numpy(weight).to(self.uncertainty), self.uncertainty, self.covered, bandwidth=self.gamma
         )
-        positions, gains = positions.cpu().numpy(), gains.cpu().numpy()
+        seed = int(context.generator("targets").integers(2**62))
+        picks, worths = coverage_in_parts(self.unit, size, worth, MOST_TARGETS, seed)
+        positions, gains = picks.cpu().numpy(), worths.cpu().numpy()
         columns = {
             "uncertainty": self.uncertainty.cpu().numpy()[positions],
             "weight": weight[positions].astype(np.float32),
@@ -117,20 +112,26 @@ class CoverageSearch:
         self.rounds.settle(asked)
 
     def choose(
-        self, context: Context, features: Features, fit_net: FitNet, ranks: np.ndarray, size: int, clock: Stopwatch
+        self,
+        context: Context,
+        features: Features,
+        fit_net: FitNet,
+        logits: Tensor,
+        ranks: np.ndarray,
+        size: int,
+        clock: Stopwatch,
     ) -> Choice:
-        """The batch of this round; ``ranks`` [U, S] are the candidates'."""
+        """The batch of this round; ``logits`` [N, C] are FitNet's, ``ranks`` [U, S] the candidates'."""
         history = self.rounds.before(context)
 
-        coverage = Coverage.of(context, features, fit_net)
+        coverage = Coverage.of(context, features, fit_net, logits)
         clock.lap("calibration")
 
         graph = features.graph
         clock.lap("neighbors")
 
         unlabeled = context.unlabeled
-        p = fit_net.probabilities(features.x)  # [N, C]
-        phi = np.column_stack([signals(p, unlabeled, graph[unlabeled], coverage.nearness), ranks - 0.5])  # [U, 4 + S]
+        phi = np.column_stack([signals(logits, unlabeled, graph[unlabeled], coverage.nearness), ranks - 0.5])
         search_net = SearchNet(len(self.candidates))
         if self.search == "adaptive":
             share = size / len(unlabeled)
@@ -141,10 +142,10 @@ class CoverageSearch:
         e = u if self.search == "none" else search_net.error_probability(phi)
         weight = np.sqrt(e * u) if self.damped else e
         positions, gains, columns = coverage.query(weight, size, context)
-        clock.lap("query")
+        clock.lap("selection")
 
         picks = unlabeled[positions]
-        predicted = p[torch.from_numpy(picks)].argmax(1).cpu().numpy()
+        predicted = logits[torch.from_numpy(picks)].argmax(1).cpu().numpy()
         self.rounds.add(evidence.Asked(len(context.labeled), picks, phi[positions], predicted))
         columns["error_probability"] = e[positions].astype(np.float32)
         logit = None if self.search == "none" else search_net.logit(phi)

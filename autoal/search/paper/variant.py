@@ -40,9 +40,16 @@ class PaperSearch:
         """Of the last query only the samples ``asked`` [B] count: nothing to do, none is remembered."""
 
     def choose(
-        self, context: Context, features: Features, fit_net: FitNet, ranks: np.ndarray, size: int, clock: Stopwatch
+        self,
+        context: Context,
+        features: Features,
+        fit_net: FitNet,
+        logits: Tensor,
+        ranks: np.ndarray,
+        size: int,
+        clock: Stopwatch,
     ) -> Choice:
-        """The batch of this round; ``ranks`` [U, S] are the candidates'."""
+        """The batch of this round; ``logits`` [N, C] are FitNet's, ``ranks`` [U, S] the candidates'."""
         weights = self._weights(context, features, size / len(context.unlabeled))  # [U, S]
         scores = (weights * ranks).sum(axis=1)
         clock.lap("search")
@@ -52,10 +59,10 @@ class PaperSearch:
             gains, columns = scores[positions], {"weight": scores[positions].astype(np.float32)}
         else:
             weight = scores - scores.min() + 1e-6 * (1 + np.ptp(scores))  # of a gain: positive
-            coverage = Coverage.of(context, features, fit_net)
+            coverage = Coverage.of(context, features, fit_net, logits)
             clock.lap("calibration")
             positions, gains, columns = coverage.query(weight, size, context)
-        clock.lap("query")
+        clock.lap("selection")
 
         picked = weights[positions].astype(np.float32)
         columns |= {f"weight_{name}": w for name, w in zip(self.candidates.names, picked.T, strict=True)}
@@ -84,7 +91,7 @@ class PaperSearch:
         if split is None:
             return None
         size = min(len(split.held), max(MIN_SELECTED, round(ratio * len(split.held))))
-        x = features.x[torch.from_numpy(context.labeled)]
+        x = features.x.take(torch.from_numpy(context.labeled))
         ranks = self.candidates.ranks(half_context(context, split.train), split.fit_net, x, size)
         y = torch.from_numpy(context.labels).to(x.device)
         return HalfQueues(
@@ -92,7 +99,7 @@ class PaperSearch:
             y[torch.from_numpy(split.train)],
             inputs(context.labeled[split.held]),
             y[torch.from_numpy(split.held)],
-            torch.from_numpy(ranks).to(x),
+            torch.from_numpy(ranks).to(x.device, torch.float32),
             split.fit_net.weight,
             ratio,
         )
@@ -106,8 +113,8 @@ class PaperSearch:
         if raw is None:
             raise ValueError("this backbone reads the raw pool: give inputs=, images [N, H, W(, channels)]")
         if isinstance(backbone, nn.Module) and raw.ndim == 2:
-            return lambda indices: raw[torch.from_numpy(indices)].to(x)
-        return lambda indices: as_images(raw[torch.from_numpy(indices)]).to(x)
+            return lambda indices: raw[torch.from_numpy(indices)].to(x.device, torch.float32)
+        return lambda indices: as_images(raw[torch.from_numpy(indices)]).to(x.device)
 
 
 @torch.no_grad()
