@@ -65,7 +65,7 @@ class Features:
     @cached_property
     def graph(self) -> np.ndarray:
         """[N, k] int64, the nearest neighbors of each point."""
-        return neighbor_graph(self.x)  # by cosine
+        return neighbor_graph(self.unit)
 
     def matches(self, embeddings: Tensor) -> bool:
         """Whether these are the features of ``embeddings`` [N, D], which may have changed in place.
