@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from autoal import ops
+from autoal.ops.rows import Rows
 from autoal.search.coverage.evidence import HALVINGS, HISTORY, Asked, prequential
 from autoal.search.coverage.kernel import kernel_of_similarity, nearest_similarity
 from autoal.search.coverage.search_net import Evidence, SearchNet
@@ -68,7 +69,7 @@ class Coverage:
         weight = np.maximum(
             np.sqrt(self._weight(self.weight, state) * self._weight(self.beside, state)), SMALLEST_WEIGHT
         )
-        points = np.sqrt(self._gamma(state)) * state.task.features.unit  # their distances are what kernels take
+        points = np.sqrt(self._gamma(state)) * state.task.unit  # their distances are what kernels take
         if self.classes:
             points = torch.cat([points, np.sqrt(self.classes) * state.p_calibrated], dim=1)
         kernel, free = KERNELS[self.kernel], points[unlabeled]
@@ -89,7 +90,7 @@ class Coverage:
         return error(state, self.asked) if name == "e" else WEIGHTS[name](state)
 
     def _gamma(self, state: State) -> float:
-        mean = 2 - 2 * float(state.task.features.unit.mean(0).square().sum())  # over all pairs of the pool
+        mean = 2 - 2 * float(state.task.unit.mean(0).square().sum())  # over all pairs of the pool
         ratio = 1 / (state.gamma * max(mean, 1e-3))
         return self.narrow * state.gamma * min(max(ratio, 1e-2), 1.0) ** -self.rho
 
@@ -99,10 +100,10 @@ def error(state: State, asked: list[Asked]) -> np.ndarray:
     task, features, parts = state.task, state.task.features, []
     for half in halves(features, state.labeled, task.y[state.labeled], task.n_classes, HALVINGS, state.generator(5)):
         train, held = state.labeled[half.train], state.labeled[half.held]
-        p = half.fit_net.probabilities(features.x)
-        covered = kernel_of_similarity(nearest_similarity(features.unit[held], features.unit[train]), state.gamma)
-        wrong, one = p.argmax(1).numpy()[held] != task.y[held], np.ones(len(held))
-        parts.append(Evidence(signals(p, held, features.graph[held], covered), wrong, one / HALVINGS, one))
+        z = half.fit_net.logits(task.x)
+        covered = kernel_of_similarity(nearest_similarity(Rows(task.unit[held]), task.unit[train]), state.gamma)
+        wrong, one = z.argmax(1).numpy()[held] != task.y[held], np.ones(len(held))
+        parts.append(Evidence(signals(z, held, features.graph[held], covered), wrong, one / HALVINGS, one))
     parts += [prequential(one, task.y) for one in asked[-HISTORY:]]
     search_net = SearchNet(0)
     search_net.fit(Evidence.joined(parts, width=state.phi.shape[1]))

@@ -90,7 +90,7 @@ def halves_by_state(name: str, seed: int, budget: str) -> list[Correlations]:
     for state in states(task, at_random):
         if state.round not in HALF_ROUNDS or state.round == task.rounds:
             continue
-        rows, x = state.unlabeled, task.features.x
+        rows, x = state.unlabeled, task.x
         split = halves(task.features, state.labeled, task.y[state.labeled], task.n_classes, HALVINGS, rng)
         half = np.stack([one.fit_net.probabilities(x).numpy()[rows] for one in split])  # [2 HALVINGS, U, C]
         p, calibrated = state.p.numpy()[rows], state.p_calibrated.numpy()[rows]

@@ -33,7 +33,7 @@ def operator(task: Task) -> np.ndarray:
 
 def squared_distances(task: Task) -> np.ndarray:
     """[N, k] of the samples to their neighbors, on the unit sphere."""
-    unit = task.features.unit.numpy()
+    unit = task.unit.numpy()
     return np.maximum(2 - 2 * np.einsum("nd,nkd->nk", unit, unit[task.features.graph]), 0)
 
 

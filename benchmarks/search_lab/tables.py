@@ -23,7 +23,7 @@ class Product:
 
     def __call__(self, state: State) -> np.ndarray:
         """Picks [B]."""
-        x, seed = state.task.features.x, int(state.generator(2).integers(2**62))
+        x, seed = state.task.x, int(state.generator(2).integers(2**62))
         return autoal.select(
             autoal.Outputs(logits=state.fit_net.logits(x), embeddings=x),
             state.task.query_size,

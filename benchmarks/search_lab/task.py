@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from autoal.models.softmax_regression import RIDGE, scale_of
+from autoal.ops.rows import Rows
 from autoal.search.coverage.kernel import bandwidth, kernel_of_similarity, nearest_similarity
 from autoal.search.coverage.laplace import laplace_uncertainty
 from autoal.search.coverage.signals import signals
@@ -35,6 +36,7 @@ class Task:
 
     Attributes:
         features: Of the pool, N samples.
+        x, unit: [N, D + 1] the same, held; at length one.
         y: [N] class numbers.
         x_test, y_test: [M, D + 1] prepared features, [M] class numbers.
         initial: [L] the first labeled samples.
@@ -48,6 +50,7 @@ class Task:
         pool = pool[:POOL]
         self.seed, self.n_classes = seed, int(y.max()) + 1
         self.features = Features(torch.from_numpy(x[pool]))
+        self.x, self.unit = self.features.x.held(), self.features.unit.held()
         self.y, self.y_test = y[pool], y[test]
         center = x[pool].mean(axis=0, dtype=np.float64)
         squares = np.square(x[pool] - center).mean(axis=0)
@@ -65,11 +68,11 @@ class Task:
     @cached_property
     def p_full(self) -> np.ndarray:
         """[N] what the FitNet of all labels of the pool gives to the true class."""
-        return self.of_truth(FitNet.fitted(self.features.x, self.y, self.n_classes))
+        return self.of_truth(FitNet.fitted(self.x, self.y, self.n_classes))
 
     def of_truth(self, fit_net: FitNet) -> np.ndarray:
         """[N] the probability that a FitNet gives to the true class."""
-        return fit_net.probabilities(self.features.x).numpy()[np.arange(len(self.y)), self.y]
+        return fit_net.probabilities(self.x).numpy()[np.arange(len(self.y)), self.y]
 
 
 task_of = lru_cache(1)(Task)  # the queries of a task come one after the other
@@ -104,7 +107,12 @@ class State:
     @cached_property
     def p(self) -> Tensor:
         """[N, C] FitNet's probabilities."""
-        return self.fit_net.probabilities(self.task.features.x)
+        return self.fit_net.probabilities(self.task.x)
+
+    @cached_property
+    def z(self) -> Tensor:
+        """[N, C] FitNet's logits."""
+        return self.fit_net.logits(self.task.x)
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -114,14 +122,14 @@ class State:
     @cached_property
     def uncertainty(self) -> np.ndarray:
         """u [N], calibrated."""
-        x = self.task.features.x
-        return laplace_uncertainty(x, self.fit_net.weight, x[self.labeled]).numpy()
+        x = self.task.x
+        return laplace_uncertainty(Rows(x), Rows(self.z), self.fit_net.weight, x[self.labeled]).numpy()
 
     @cached_property
     def p_calibrated(self) -> Tensor:
         """pt [N, C], the probabilities behind u, whose terms ``autoal/search/coverage/laplace.py`` explains."""
-        x = self.task.features.x.double()
-        z, squares, p = self.fit_net.logits(self.task.features.x), x.square(), self.p[self.labeled].double()
+        x = self.task.x.double()
+        z, squares, p = self.z.clone(), x.square(), self.p[self.labeled].double()
         for c in range(self.task.n_classes):
             rows = x[self.labeled] * (p[:, c] * (1 - p[:, c])).sqrt()[:, None]
             _, singular, axes = torch.linalg.svd(rows, full_matrices=False)
@@ -133,19 +141,19 @@ class State:
     @cached_property
     def gamma(self) -> float:
         """The product's bandwidth."""
-        return bandwidth(self.task.features.unit[self.labeled])
+        return bandwidth(self.task.unit[self.labeled])
 
     @cached_property
     def similarity(self) -> Tensor:
         """[N] the inner product of each sample with the labeled one that is nearest."""
-        unit = self.task.features.unit
-        return nearest_similarity(unit, unit[self.labeled])
+        unit = self.task.unit
+        return nearest_similarity(Rows(unit), unit[self.labeled])
 
     @cached_property
     def phi(self) -> np.ndarray:
         """[N, 4] SearchNet's signals."""
         covered = kernel_of_similarity(self.similarity.clone(), self.gamma)
-        return signals(self.p, np.arange(len(self.task.y)), self.task.features.graph, covered)
+        return signals(self.z, np.arange(len(self.task.y)), self.task.features.graph, covered)
 
     @property
     def reducible(self) -> np.ndarray:
@@ -164,7 +172,7 @@ def states(task: Task, query: Query) -> Iterator[State]:
     """The state of every round, and the last one after all queries."""
     labeled, fit_net = task.initial, None
     for number in range(task.rounds + 1):
-        fit_net = FitNet.fitted(task.features.x[labeled], task.y[labeled], task.n_classes, fit_net)
+        fit_net = FitNet.fitted(task.x[labeled], task.y[labeled], task.n_classes, fit_net)
         state = State(task, labeled, fit_net, number)
         yield state
         if number < task.rounds:

@@ -90,7 +90,7 @@ def test_calibrated_probabilities_are_those_behind_the_uncertainty(state):
 
 
 def test_kernels_without_an_op_are_selected_from_in_the_same_way(state):
-    points = 2 * state.task.features.unit
+    points = 2 * state.task.unit
     weight, gain, covered = torch.rand(3, len(points), generator=torch.Generator().manual_seed(0))
     similarity = coverage.KERNELS["gaussian"](torch.cdist(points, points).square())
     ours = coverage.dense_greedy(similarity, 8, weight, gain, covered)
@@ -102,7 +102,7 @@ def test_kernels_without_an_op_are_selected_from_in_the_same_way(state):
 
 
 def test_reducible_loss_is_what_all_labels_take_away(state):
-    x, y = state.task.features.x, state.task.y
+    x, y = state.task.x, state.task.y
     everything = task.State(state.task, np.arange(len(y)), FitNet.fitted(x, y, state.task.n_classes), 0)
     assert everything.reducible.max() == 0 < state.reducible.max()
     wrong = state.predicted != y
