@@ -119,6 +119,7 @@ class _Cpu(ModuleType):
         gains: int,
         filled: int,
         tick: Callable[[int], object] | None,
+        memory: int,
     ) -> None: ...
 
 class _Cuda(ModuleType):
@@ -166,6 +167,7 @@ class _Cuda(ModuleType):
         n_excluded: int,
         first: int,
         k: int,
+        passes: int,
         picks: int,
         radius: int,
         filled: int,

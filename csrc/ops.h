@@ -9,9 +9,9 @@
 //            such as small integers) on the backend.
 //   Memory   outputs and CUDA workspace belong to the caller. CUDA ops allocate nothing and never
 //            synchronise the host; they run on the given device and stream.
-//   Errors   arguments are checked by the caller (autoal/ops); ops throw only for faults of the machine. Selections
-//   take
-//            finite rows whose squared norms are at most an eighth of the largest float: distances must not overflow.
+//   Errors   arguments are checked by the caller (autoal/ops); ops throw only for faults of the machine.
+//            Selections take finite rows whose squared norms are at most an eighth of the largest float: distances
+//            must not overflow.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -103,7 +103,7 @@ struct Stream {
 //   by it, at most k times, while it is above 0 and `floor`, or equal to `floor` and in one of the first `before` rows.
 //   distances [k]: the bound of a pick when it was made; then its bound is -1. Gives how many picks. k >= 1, N >= 1.
 // kmeanspp: D^2 sampling: first pick `first`, or if -1 uniform over all rows (so none may be excluded); then row i with
-// probability d2(i, picks) / sum.
+//   probability d2(i, picks) / sum.
 //   excluded [n_excluded] rows have the weight 0 from the start, and fill nothing up.
 //   In plain passes draw number j (j = 0 is the first pick's) is uniform(seed, j) of common/random.h, looked up in the
 //   running sum of the weights: chunks of kDrawChunk rows, a chunk's sum in double, rows in order. The draws of

@@ -113,7 +113,7 @@ def _squared_distances(x: Rows, points: Tensor) -> Tensor:
 
 
 def _bounds(x: Rows, rows: Tensor, worth: Worth, goals: Tensor, goal_weights: Tensor, points: Tensor) -> Tensor:
-    """[n] no less than the gains of ``rows`` [n]: squared distances count as smaller, by what products may be off."""
+    """[n] no less than the gains of ``rows`` [n]: squared distances count as smaller, by what they may be off."""
     weights, gain, covered, bandwidth = worth
     norms = points.square().sum(1)
     column = torch.full((len(x),), -1, device=x.device)
@@ -125,6 +125,7 @@ def _bounds(x: Rows, rows: Tensor, worth: Worth, goals: Tensor, goal_weights: Te
         own_norms = part.square().sum(1, keepdim=True)
         off = 4 * (x.width + 16) * 2.0**-24 * (own_norms + norms)
         squared = torch.addmm(norms, part, points.T, alpha=-2).add_(own_norms).sub_(off).clamp_min_(0)
+        squared.mul_(1 - (x.width + 16) * 2.0**-17)  # the kernel's own may be smaller by that share
         extra = squared.mul_(-bandwidth).exp_().sub_(covered[goals]).clamp_min_(0)
         extra[(column[some] >= 0).nonzero()[:, 0], column[some][column[some] >= 0]] = 0  # its own term is added
         out.copy_(SUMMED * gain[some] * (extra @ goal_weights + weights[some] * (1 - covered[some])))

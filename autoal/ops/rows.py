@@ -16,7 +16,7 @@ class Rows:
     """All rows of x [N, D], or those kept [M]; indexing them gives float32, copied only where that is no view."""
 
     def __init__(self, x: Tensor, kept: Tensor | None = None) -> None:
-        self._x, self._kept = x, kept
+        self._x, self._kept = x, None if kept is None else kept.to(x.device)
         self.width, self.device, self.on_cuda = x.shape[1], x.device, x.is_cuda
 
     def __len__(self) -> int:

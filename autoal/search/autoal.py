@@ -106,7 +106,7 @@ class AutoAL(Strategy):
     def pick(self, context: Context, size: int) -> Picks:
         """One round, stage by stage."""
         if self.seed is not None:
-            context = replace(context, seed=(self.seed + len(context.labeled)) % 2**63)
+            context = replace(context, seed=(self.seed + len(context.labeled) + (len(context.pending) << 32)) % 2**63)
         assert context.labels is not None
         clock = Stopwatch()
 

@@ -211,7 +211,8 @@ def _completed(
     if "mc_logits" in needs and not context.outputs.has("mc_logits"):
         seed = int(context.generator("mc_logits").integers(2**63 - 1))
         drawn["mc_logits"] = fit_net.mc_logits(x, seed)
-    return replace(context, outputs=replace(context.outputs, **drawn)) if drawn else context
+    # Scores that are shared were not those of these outputs.
+    return replace(context, outputs=replace(context.outputs, **drawn), shared={}) if drawn else context
 
 
 def _part(

@@ -322,3 +322,18 @@ def test_labels_are_needed(context):
         AutoAL().query(replace(context, labels=None), 5)
     with pytest.raises(ValueError, match="needs embeddings"):
         autoal.select(Outputs(logits=np.zeros((5, 2))), 1, AutoAL(), labeled=[0], labels=[0])
+
+
+def test_a_seed_of_its_own_draws_anew_where_samples_are_pending(context, monkeypatch):
+    """A query with constraints is asked again for what is missing, with other draws."""
+    seeds = []
+
+    def look(self, seen):
+        seeds.append(seen.seed)
+        raise LookupError
+
+    monkeypatch.setattr(AutoAL, "_look", look)
+    for pending in (0, 0, 3):
+        with pytest.raises(LookupError):
+            AutoAL(seed=5).pick(replace(context, pending=context.unlabeled[:pending]), 2)
+    assert seeds[0] == seeds[1] != seeds[2]

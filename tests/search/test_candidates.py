@@ -64,6 +64,19 @@ def test_votes_are_the_candidates_own_batches(context, known):
         np.testing.assert_array_equal(context.unlabeled[votes[:, k]], np.sort(want))
 
 
+def test_scores_that_are_shared_are_those_of_the_outputs_that_are_drawn(context, known):
+    """A query that is asked again shares what strategies share; FitNet's MC samples are then others."""
+    features, fit_net = known
+    bald = Candidates(("bald",))
+
+    def ranks(seed, shared):
+        return bald.ranks(replace(context, seed=seed, shared=shared), fit_net, features.x, 10)
+
+    shared = {}
+    ranks(1, shared)
+    assert np.array_equal(ranks(2, shared), ranks(2, {})) and not np.array_equal(ranks(1, {}), ranks(2, {}))
+
+
 def test_batches_are_those_votes_in_the_candidates_own_order(context, known, monkeypatch):
     features, fit_net = known
     monkeypatch.setattr(module, "MC_NUMBERS", 20 * 10 * 100)  # several parts of the pool
