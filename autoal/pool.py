@@ -112,6 +112,10 @@ class Pool(checks.HoldsRows):
     def __len__(self) -> int:
         return len(self.x)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """``x`` as a numpy array, which shares its memory where it can."""
+        return np.array(self.x.numpy(), dtype=dtype, copy=copy)
+
     @property
     def labels(self) -> np.ndarray:
         """[L] int64 class numbers of ``labeled``."""

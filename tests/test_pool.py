@@ -254,3 +254,17 @@ def test_our_shards_are_read_by_the_safetensors_package(folder, x):
     load = pytest.importorskip("safetensors.numpy").load_file
     found = [load(shard)["x"] for shard in sorted(folder.glob("*.safetensors"))]
     assert np.array_equal(np.concatenate(found), x)
+
+
+def test_a_pool_is_an_array_to_numpy(folder, x):
+    assert np.array_equal(np.asarray(Pool.open(folder)), x)
+
+
+def test_files_of_a_folder_come_in_the_order_of_their_numbers(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for number in (10, 2, 1):
+        safetensors.save_file({"x": torch.full((5, 4), float(number))}, parts / f"p{number}.safetensors")
+    Pool.write(tmp_path / "pool", parts)
+    assert Pool.open(tmp_path / "pool").x[::5, 0].tolist() == [1, 2, 10]

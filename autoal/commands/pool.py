@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = commands.add_parser(
         "import", help="write a pool from files, in little memory; cut off, it goes on"
     ).add_argument
-    add("source", help=".npy, .safetensors, .parquet or .arrow file, or a folder of them")
+    add("source", help=".npy, .safetensors, .parquet or .arrow file; folder of .safetensors, of .parquet, or data set")
     add("dest", help="folder of the pool, empty or not there yet")
     add("--columns", help="of tables: the column of lists, or those of numbers (a,b,c); of safetensors: the tensor")
     add("--dtype", choices=list(FLOATS), help="what features are stored as (default: as they come)")

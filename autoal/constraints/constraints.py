@@ -127,6 +127,8 @@ def _positive(value: Any, name: str) -> float:
 
 def _groups(value: Any, n: int) -> np.ndarray:
     """[N] of integers or strings."""
+    if isinstance(value, (list, tuple)) and 0 < sum(isinstance(name, str) for name in value) < len(value):
+        raise TypeError("groups must be all int or all str, got both: 1 and '1' would be one group")
     array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
     if array.dtype.kind == "O" and all(isinstance(name, str) for name in array.flat):
         array = array.astype(str)

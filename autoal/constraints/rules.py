@@ -13,6 +13,7 @@ from autoal import ops
 from autoal.ops.nearest import told
 
 SLICE = 1 << 16  # rows whose distances to picks are looked at together
+ROUNDING = 1e-9  # of a budget: three times 0.1 is within 0.3
 
 
 class Rule(ABC):
@@ -67,7 +68,7 @@ class CostBudget(Rule):
     name = "cost_budget"
 
     def __init__(self, costs: np.ndarray, budget: float) -> None:
-        self.costs, self.budget, self.spent = costs, budget, 0.0
+        self.costs, self.budget, self.spent = costs, budget * (1 + ROUNDING), 0.0
 
     def allows(self, rows: np.ndarray) -> np.ndarray:
         return self.spent + self.costs[rows] <= self.budget

@@ -37,15 +37,19 @@ def query(strategy: Strategy, context: Context, size: int, constraints: Constrai
     if constraints is None:
         return strategy.query(context, size)
     start = time.perf_counter()
+    wanted = strategy.checked_size(context, size)
     context = as_constraints(constraints).within(context)
+    size = min(wanted, len(context.unlabeled))
+    if not size:
+        raise ValueError("no sample may be asked: all that have no label are excluded or pending")
     rules = constraints.rules(len(context), context.outputs.embeddings, context.chosen)
     if not rules:
+        _tell_if_short(size, wanted, {})
         return strategy.query(context, size)
-    size = strategy.checked_size(context, size)
     walk = _Walk(context.unlabeled, rules, size)
     (_rank if isinstance(strategy, ScoreStrategy) else _ask_again)(strategy, context, walk)
     taken = sum(map(len, walk.parts))
-    _tell_if_short(taken, size, walk.ruled_out)
+    _tell_if_short(taken, wanted, walk.ruled_out)
     return _joined(walk.parts, time.perf_counter() - start)
 
 
@@ -77,7 +81,8 @@ def _tell_if_short(taken: int, size: int, ruled_out: dict[str, int]) -> None:
     if not taken:
         raise ValueError(f"no sample may be asked: {reasons or 'all are excluded or pending'}")
     warnings.warn(
-        f"the query holds {taken} of {size} samples, as no other may be asked: {reasons or 'no other is left'}",
+        f"the query holds {taken} of {size} samples, as no other may be asked: "
+        f"{reasons or 'all others are labeled, excluded or pending'}",
         ShortQueryWarning,
         stacklevel=4,
     )

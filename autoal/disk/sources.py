@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def of(value: Any, columns: Sequence[str] | None = None) -> Source:
 
 
 def of_path(path: Path, columns: Sequence[str] | None = None) -> Source:
-    """The file's rows, or those of a folder's files in the order of their names.
+    """The file's rows, or those of a folder's files in the order of their names, numbers in them counted (p2, p10).
 
     Raises:
         ValueError: If there is nothing that is read here, or it has no such columns.
@@ -88,7 +89,9 @@ def of_path(path: Path, columns: Sequence[str] | None = None) -> Source:
         elif (path / columnar.SAVED).exists():
             files = columnar.saved_files(path)
         else:
-            files = sorted(file for file in path.iterdir() if file.suffix in (".safetensors", ".parquet"))
+            files = sorted(
+                (file for file in path.iterdir() if file.suffix in (".safetensors", ".parquet")), key=_counted
+            )
     suffixes = {file.suffix for file in files}
     if len(suffixes) != 1:
         raise ValueError(f"{path} is nothing that rows are read from: {READABLE}")
@@ -103,6 +106,10 @@ def of_path(path: Path, columns: Sequence[str] | None = None) -> Source:
     if columns is not None:
         raise ValueError(f"columns cannot be chosen from {path}, which holds one array: leave them out")
     return Source(origin, lambda start: _of_npy(path, start), str(path))
+
+
+def _counted(file: Path) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", file.name)]
 
 
 def of_array(x: np.ndarray | Tensor) -> Source:

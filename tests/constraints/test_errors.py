@@ -61,7 +61,7 @@ def test_constraints_must_be_constraints():
 
 
 def test_nothing_may_be_asked():
-    with pytest.raises(ValueError, match="no sample left that may be asked: there is nothing to query"):
+    with pytest.raises(ValueError, match="no sample may be asked: all that have no label are excluded or pending"):
         ask(1, excluded=range(3), pending=[3, 4], labeled=[5])
     with pytest.raises(ValueError, match="no sample may be asked: quota rules out 6"):
         ask(1, groups=SITES, quota=0)
@@ -69,11 +69,23 @@ def test_nothing_may_be_asked():
         ask(1, "random", costs=[2] * 6, cost_budget=1)
 
 
-@pytest.mark.parametrize("size", [0, 4])
-def test_the_size_is_that_of_what_may_be_asked(size):
-    for more in ({}, {"groups": SITES, "quota": 3}):
-        with pytest.raises(ValueError, match=r"size must be between 1 and 3, the samples that may be asked"):
+@pytest.mark.parametrize("more", [{}, {"groups": SITES, "quota": 3}])
+def test_fewer_samples_may_be_asked_than_are_wanted(more):
+    for size in (0, 6):
+        with pytest.raises(ValueError, match=r"size must be between 1 and 5, the unlabeled samples of the pool"):
             ask(size, excluded=[0], pending=[1], labeled=[2], **more)
+    with pytest.warns(autoal.ShortQueryWarning, match="holds 3 of 4 samples, .*: all others are labeled, excluded or"):
+        query = ask(4, excluded=[0], pending=[1], labeled=[2], **more)
+    assert sorted(query.indices) == [3, 4, 5]
+
+
+def test_groups_of_both_kinds_are_told_apart_or_refused():
+    with pytest.raises(TypeError, match="groups must be all int or all str, got both"):
+        ask(1, groups=[1, "1"] * 3, quota=1)
+
+
+def test_a_budget_is_met_though_sums_are_rounded():
+    assert len(ask(3, "random", costs=[0.1] * 6, cost_budget=0.3)) == 3
 
 
 def test_a_short_query_says_which_rules_ended_it():
